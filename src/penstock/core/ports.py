@@ -1,0 +1,160 @@
+"""The seams: what a handler, an engine, a session, a policy, a store and a recorder must be."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from penstock.core.types import (
+    ModelSpec,
+    ModelState,
+    Reply,
+    Request,
+    Signature,
+    Statistics,
+    Tensors,
+)
+
+
+class Handler(Protocol):
+    """Answers one request; may wrap another handler.
+
+    Called on the event loop and must not block.
+    Raises, or its awaitable raises, a ``PenstockError``.
+    Cancelling the awaitable says that the caller has gone.
+    """
+
+    def __call__(self, request: Request, /) -> Awaitable[Reply]: ...
+
+
+class Session(Protocol):
+    """One loaded model on one device.
+
+    ``run`` blocks; whoever calls owns the thread, and several threads may call at once.
+    It never changes its inputs and raises whatever the framework raises.
+    ``close`` gives the memory back and is called once, after the last ``run``.
+    """
+
+    signature: Signature
+    platform: str
+    threads: int
+
+    def run(self, inputs: Tensors, outputs: Sequence[str] = (), /) -> Tensors:
+        """Outputs by name; ``outputs`` empty means all of them."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """A framework. ``open`` blocks, and raises ``LoadFailed`` with the reason."""
+
+    def open(self, spec: ModelSpec, files: Path, /) -> Session:
+        """``files`` is a version's folder, or the model's file itself."""
+        ...
+
+
+class Waiting(Protocol):
+    """A queued request as a policy sees it: rows, and seconds on one monotonic clock."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def arrived(self) -> float: ...
+    @property
+    def deadline(self) -> float: ...
+
+
+class Line(Struct, frozen=True):
+    """What waits now, in the order in which it would be served (never empty)."""
+
+    now: float
+    waiting: Sequence[Waiting]
+    rows: int
+    """All rows waiting."""
+
+
+class Take(Struct, frozen=True):
+    """Give up on the first ``skip`` requests (they are late), run the next ``count`` as a batch."""
+
+    count: int
+    skip: int = 0
+
+
+class Wait(Struct, frozen=True):
+    """Run nothing before ``until`` (monotonic seconds) unless somebody joins the line."""
+
+    until: float
+
+
+class BatchPolicy(Protocol):
+    """Forms batches. Pure but for its own numbers: no clock, no I/O, nothing blocks.
+
+    ``decide`` is asked whenever an instance is free and the line is not empty.
+    ``learn`` is told of every finished run.
+    ``admits`` may refuse a newcomer at the door: only what certainly cannot be met.
+    """
+
+    @property
+    def cap(self) -> int:
+        """The batch size, in rows, that the policy would choose under load now."""
+        ...
+
+    def decide(self, line: Line, /) -> Take | Wait: ...
+    def learn(self, rows: int, seconds: float, /) -> None: ...
+    def admits(self, line_rows: int, newcomer: Waiting, now: float, /) -> bool: ...
+
+
+class Recorder(Protocol):
+    """Hears of what happened to the requests of one version; must not block nor raise."""
+
+    def served(self, rows: int, ran: float, queued: Sequence[float], totals: Sequence[float], /) -> None:
+        """One batch was answered: its rows, run seconds, and per request queued and total seconds."""
+        ...
+
+    def failed(self, reason: str, seconds: float, /) -> None:
+        """One request was not answered; ``reason`` as ``errors.reason`` or ``cancelled``."""
+        ...
+
+
+class NullRecorder:
+    """Hears and forgets."""
+
+    def served(self, rows: int, ran: float, queued: Sequence[float], totals: Sequence[float], /) -> None:
+        pass
+
+    def failed(self, reason: str, seconds: float, /) -> None:
+        pass
+
+
+class Models(Protocol):
+    """What doors ask of the control plane; implemented by ``serving``.
+
+    All but ``load`` and ``unload`` answer at once from memory.
+    """
+
+    @property
+    def ready(self) -> bool:
+        """Every wanted model is serving, no policy is broken, and we are not shutting down."""
+        ...
+
+    def state(self, model: str, version: str = "") -> ModelState:
+        """Of that version, or of the live one; raises UnknownModel or UnknownVersion."""
+        ...
+
+    def states(self) -> Sequence[ModelState]:
+        """Every version that the repository holds, sorted by name and version."""
+        ...
+
+    def statistics(self, model: str = "", version: str = "") -> Sequence[Statistics]:
+        """Of what is loaded; raises UnknownModel or UnknownVersion."""
+        ...
+
+    async def load(self, model: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """(Re)load from the repository; raises UnknownModel or LoadFailed, and what served goes on."""
+        ...
+
+    async def unload(self, model: str) -> None:
+        """Drain, close and forget until loaded again; raises UnknownModel."""
+        ...

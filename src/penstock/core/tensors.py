@@ -1,0 +1,231 @@
+"""V2 datatypes and their numpy forms, and tensors from and to JSON values and raw bytes.
+
+Formats: Open Inference Protocol (tensor data types) and Triton's binary tensor data extension:
+little-endian, row-major, no padding; a BYTES element is a uint32 length and its bytes.
+"""
+
+import struct
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.core.errors import InvalidRequest
+
+Array = NDArray[Any]
+
+_NUMPY = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+DATATYPES = (*_NUMPY, "BF16")
+_NAMES: dict[Any, str] = {dtype: name for name, dtype in _NUMPY.items()}
+MAX_RANK = 32
+_UINT32 = struct.Struct("<I")
+
+
+def dtype_of(datatype: str) -> np.dtype[Any]:
+    """The numpy dtype of a V2 datatype; BF16 is ml_dtypes', imported only when it is met."""
+    found = _NUMPY.get(datatype)
+    if found is not None:
+        return found
+    if datatype == "BF16":
+        import ml_dtypes
+
+        _NUMPY["BF16"] = np.dtype(ml_dtypes.bfloat16)
+        _NAMES[_NUMPY["BF16"]] = "BF16"
+        return _NUMPY["BF16"]
+    raise InvalidRequest(f"no datatype {datatype!r}; have {', '.join(DATATYPES)}")
+
+
+def datatype_of(dtype: np.dtype[Any]) -> str:
+    """The V2 datatype of a numpy dtype; text and bytes of any kind are BYTES."""
+    name = _NAMES.get(dtype)
+    if name is not None:
+        return name
+    if dtype.name == "bfloat16":
+        dtype_of("BF16")
+        return "BF16"
+    if dtype.kind in "OSU":
+        return "BYTES"
+    if not dtype.isnative:
+        return datatype_of(dtype.newbyteorder("="))
+    raise InvalidRequest(f"dtype {dtype} has no V2 datatype; have {', '.join(DATATYPES)}")
+
+
+def elements(name: str, shape: Sequence[int]) -> int:
+    """How many elements a wire shape holds; raises on negative sizes and absurd ranks."""
+    if len(shape) > MAX_RANK:
+        raise InvalidRequest(f"tensor {name!r} has {len(shape)} dimensions; at most {MAX_RANK} are allowed")
+    for size in shape:
+        if size < 0:
+            raise InvalidRequest(f"tensor {name!r} has shape {list(shape)}; every size must be 0 or more")
+    return prod(shape)
+
+
+def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Array:
+    """A tensor from JSON values, nested or flat row-major.
+
+    Raises InvalidRequest where the values are of another kind, out of range, or not as many as
+    the shape needs.
+    """
+    dtype = dtype_of(datatype)
+    want = elements(name, shape)
+    try:
+        raw = np.array(data) if datatype != "BYTES" else np.array(data, dtype=object)
+    except ValueError:
+        raise InvalidRequest(
+            f"tensor {name!r}: data is ragged; it must be flat or nested as its shape {list(shape)}"
+        ) from None
+    if raw.size != want:
+        raise InvalidRequest(f"tensor {name!r}: shape {list(shape)} needs {want} values, data has {raw.size}")
+    if not want:
+        return np.empty(shape, dtype)
+    if datatype == "BYTES":
+        return _texts(name, raw.ravel()).reshape(shape)
+    if raw.dtype == dtype:
+        return raw.reshape(shape)
+    return _cast(name, datatype, dtype, raw).reshape(shape)
+
+
+_KINDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers"}
+_ACCEPTED = {"b": "b", "u": "ui", "i": "ui", "f": "uif"}
+
+
+def _cast(name: str, datatype: str, dtype: np.dtype[Any], raw: Array) -> Array:
+    if datatype in ("FP16", "BF16"):
+        raise InvalidRequest(f"tensor {name!r}: {datatype} has no JSON form; send it as binary data")
+    if raw.dtype.kind not in _ACCEPTED[dtype.kind]:
+        raise InvalidRequest(f"tensor {name!r}: {datatype} data must be {_KINDS[dtype.kind]}{_odd(raw)}")
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            out = raw.astype(dtype)
+        if raw.dtype.itemsize > dtype.itemsize and np.isinf(out).any():
+            raise InvalidRequest(f"tensor {name!r}: a value is out of range for {datatype}")
+        return out
+    bounds = np.iinfo(dtype)
+    if int(raw.min()) < bounds.min or int(raw.max()) > bounds.max:
+        raise InvalidRequest(
+            f"tensor {name!r}: {datatype} holds {bounds.min} to {bounds.max}, "
+            f"data has {raw.min()} to {raw.max()}"
+        )
+    return raw.astype(dtype)
+
+
+def _odd(raw: Array) -> str:
+    """What the data has instead, when a short word for it exists."""
+    if raw.dtype.kind == "O":
+        if any(value is None for value in raw.ravel()):
+            return "; it has null"
+        return "; it mixes kinds, or a number is too large"
+    return {"b": "; it has true or false", "U": "; it has text", "f": "; it has fractions"}.get(
+        raw.dtype.kind, ""
+    )
+
+
+def _texts(name: str, flat: Array) -> Array:
+    for i, value in enumerate(flat):
+        if isinstance(value, str):
+            flat[i] = value.encode()
+        elif not isinstance(value, bytes):
+            raise InvalidRequest(f"tensor {name!r}: BYTES data must be strings")
+    return flat
+
+
+def from_bytes(name: str, datatype: str, shape: Sequence[int], raw: memoryview | bytes) -> Array:
+    """A tensor over raw little-endian bytes, without a copy where alignment allows.
+
+    The result is read-only where it shares ``raw``. Raises InvalidRequest on a wrong length.
+    """
+    dtype = dtype_of(datatype)
+    want = elements(name, shape)
+    if datatype == "BYTES":
+        return _unpack(name, want, raw).reshape(shape)
+    if len(raw) != want * dtype.itemsize:
+        raise InvalidRequest(
+            f"tensor {name!r}: {datatype} of shape {list(shape)} needs {want * dtype.itemsize} bytes, "
+            f"got {len(raw)}"
+        )
+    if datatype == "BOOL":
+        flags = np.frombuffer(raw, np.uint8)
+        if want and int(flags.max()) > 1:
+            raise InvalidRequest(f"tensor {name!r}: BOOL bytes must be 0 or 1")
+    array = np.frombuffer(raw, dtype).reshape(shape)
+    return array if array.flags.aligned else array.copy()
+
+
+def _unpack(name: str, want: int, raw: memoryview | bytes) -> Array:
+    out = np.empty(want, dtype=object)
+    at, end = 0, len(raw)
+    for i in range(want):
+        if at + 4 > end:
+            raise InvalidRequest(f"tensor {name!r}: BYTES data ends after {i} of {want} elements")
+        (size,) = _UINT32.unpack_from(raw, at)
+        at += 4
+        if size > end - at:
+            raise InvalidRequest(
+                f"tensor {name!r}: BYTES element {i} says {size} bytes, only {end - at} are left"
+            )
+        out[i] = bytes(raw[at : at + size])
+        at += size
+    if at != end:
+        raise InvalidRequest(f"tensor {name!r}: {end - at} bytes are left after {want} BYTES elements")
+    return out
+
+
+def to_bytes(array: Array) -> memoryview | bytes:
+    """Raw little-endian bytes of a tensor, without a copy where it is contiguous."""
+    if array.dtype.kind in "OSU":
+        return b"".join(_UINT32.pack(len(text)) + text for text in map(as_bytes, array.ravel()))
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("<"))
+    # A view of uint8 also serves dtypes that the buffer protocol does not know (bfloat16).
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+
+def as_bytes(value: Any) -> bytes:
+    """One BYTES element as bytes, whatever a framework returned for it."""
+    if isinstance(value, bytes):
+        return value
+    return str(value).encode()
+
+
+def to_json(array: Array, name: str = "") -> Any:
+    """A flat value that ``orjson`` (with OPT_SERIALIZE_NUMPY) can write; not finite is refused.
+
+    Raises InvalidRequest for datatypes or values that JSON cannot carry.
+    """
+    kind = array.dtype.kind
+    if kind in "OSU":
+        return [_text(name, value) for value in array.ravel()]
+    if kind == "f" and array.dtype.itemsize > 2:
+        flat = np.ascontiguousarray(array).reshape(-1)
+        # One sum finds any NaN or infinity; a finite array may overflow the sum, so look again.
+        if not np.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
+            raise InvalidRequest(f"output {name!r} is not finite and JSON has no NaN; ask for binary data")
+        return flat
+    if kind in "biu":
+        return np.ascontiguousarray(array).reshape(-1)
+    raise InvalidRequest(
+        f"output {name!r} is {datatype_of(array.dtype)}, which JSON cannot carry; ask for binary data"
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    try:
+        return as_bytes(value).decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"output {name!r} is not UTF-8 text; ask for binary data") from None

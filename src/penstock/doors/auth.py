@@ -1,0 +1,49 @@
+"""Who may do what: API keys, known only by their SHA-256, each with one role."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from penstock.core.errors import Forbidden, Unauthenticated
+
+Role: TypeAlias = Literal["infer", "admin"]
+
+
+def digest(key: str) -> str:
+    """The hash under which a key stands in the settings (hex SHA-256; keys are random, not passwords)."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Keys:
+    """Roles by key hash; an ``admin`` key may also infer. No keys at all: everybody may do everything."""
+
+    def __init__(self, roles: Mapping[str, Role]) -> None:
+        self._roles = {hash_.lower(): role for hash_, role in roles.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._roles)
+
+    def require(self, key: str | None, role: Role) -> None:
+        """Raises Unauthenticated or Forbidden unless ``key`` has ``role``."""
+        if not self._roles:
+            return
+        if not key:
+            raise Unauthenticated(
+                "an API key is needed: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+            )
+        hashed = digest(key)
+        held = next((r for h, r in self._roles.items() if hmac.compare_digest(h, hashed)), None)
+        if held is None:
+            raise Unauthenticated("this API key is not known here")
+        if role == "admin" and held != "admin":
+            raise Forbidden("this API key has the role 'infer'; 'admin' is needed for this")
+
+
+def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
+    """The key in the two headers (or gRPC metadata entries) that may carry one."""
+    if x_api_key:
+        return x_api_key.strip()
+    if authorization and authorization[:7].lower() == "bearer ":
+        return authorization[7:].strip()
+    return None
