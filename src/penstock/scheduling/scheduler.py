@@ -1,0 +1,331 @@
+"""One version's queue: requests in, batches formed by a policy, answers back to their callers.
+
+A queue entry carries its own way home (a future), so a caller who goes takes nothing with him.
+Everything here runs on the event loop; only ``batch.run`` may run in an instance's thread.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+from itertools import islice
+from time import monotonic
+
+from msgspec import Struct
+
+from penstock.core.errors import (
+    DeadlineExceeded,
+    EngineFailed,
+    InvalidRequest,
+    ModelNotReady,
+    Overloaded,
+    PenstockError,
+    PolicyFailed,
+    reason,
+)
+from penstock.core.ports import BatchPolicy, Line, NullRecorder, Recorder, Session, Take
+from penstock.core.types import ModelSpec, Reply, Request, Timing, rows
+from penstock.scheduling import batch
+from penstock.scheduling.instance import Instance
+
+log = logging.getLogger("penstock.scheduler")
+
+WINDOW = 256
+"""Requests that a policy looks at; deeper ones change no decision about the next batch."""
+
+
+class Entry(Struct, eq=False):
+    """A queued request and its way home; seconds on ``time.monotonic``."""
+
+    request: Request
+    future: asyncio.Future[Reply]
+    rows: int
+    arrived: float
+    deadline: float
+
+
+Key = tuple[object, ...]
+"""What must be equal for requests to share a batch, after their priority."""
+
+
+class Scheduler:
+    """A ``Handler`` for one version; must be made and called on the running loop."""
+
+    def __init__(
+        self,
+        session: Session,
+        policy: BatchPolicy,
+        spec: ModelSpec,
+        version: str,
+        *,
+        batched: bool,
+        instances: int = 0,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """``instances`` 0 runs batches on the loop itself, else in that many threads."""
+        self.policy = policy
+        self.broken: BaseException | None = None
+        self.waiting = 0
+        """Rows in the queue."""
+        self._loop = asyncio.get_running_loop()
+        self._session = session
+        self._model, self._version = spec.name, version
+        self._queue = spec.queue
+        self._timeout = (spec.target.p99_ms or spec.queue.timeout_ms) / 1e3
+        self._batched = batched
+        self._varied = any(-1 in tensor.shape[1:] for tensor in session.signature.inputs)
+        self._recorder = recorder or NullRecorder()
+        self._lines: dict[Key, deque[Entry]] = {}
+        self._threads = [Instance(f"{spec.name}-{version}-{i}", self._loop) for i in range(instances)]
+        self._idle = list(self._threads)
+        self._running: list[list[Entry]] = []
+        self._pumping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._drained: asyncio.Future[None] | None = None
+
+    def __call__(self, request: Request, /) -> asyncio.Future[Reply]:
+        now = monotonic()
+        size = rows(request.inputs) if self._batched else 1
+        entry = Entry(
+            request, self._loop.create_future(), size, now, min(request.deadline, now + self._timeout)
+        )
+        try:
+            self._admit(entry, now)
+        except PenstockError as error:
+            self._recorder.failed(reason(error), 0.0)
+            raise
+        key = self._key(request)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = deque()
+        line.append(entry)
+        self.waiting += size
+        if not self._pumping:
+            self._pumping = True
+            # Not now: every request that this turn of the loop reads may join the batch.
+            self._loop.call_soon(self._pump)
+        return entry.future
+
+    def _admit(self, entry: Entry, now: float) -> None:
+        if self._closing:
+            raise ModelNotReady(f"model {self._model!r} version {self._version!r} is being unloaded")
+        if self.waiting + entry.rows > self._queue.max_rows and self.waiting:
+            raise Overloaded(
+                f"the queue of model {self._model!r} is full "
+                f"({self.waiting} of {self._queue.max_rows} rows wait); try again later"
+            )
+        if entry.request.priority > self._queue.max_priority or entry.request.priority < 0:
+            raise InvalidRequest(
+                f"priority {entry.request.priority} is not known; model {self._model!r} has 1 (most urgent) "
+                f"to {self._queue.max_priority}, and 0 for its default"
+            )
+        if entry.deadline <= now:
+            raise DeadlineExceeded("the deadline had passed before the request arrived")
+        if not self.policy.admits(self.waiting, entry, now):
+            raise Overloaded(
+                f"model {self._model!r} cannot answer within the deadline "
+                f"({(entry.deadline - now) * 1e3:.1f} ms): {self.waiting} rows wait before this request"
+            )
+
+    def _key(self, request: Request) -> Key:
+        """Priority first, so that the smallest key is the most urgent; then what must be equal."""
+        urgency = request.priority or self._queue.default_priority
+        if not self._varied:
+            return (urgency, request.outputs)
+        shapes = tuple(sorted((name, array.shape[1:]) for name, array in request.inputs.items()))
+        return (urgency, request.outputs, shapes)
+
+    # -- forming batches -----------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Start batches while an instance is free and a line has one to give."""
+        self._pumping = False
+        while self._lines and (self._idle or not self._threads):
+            chosen = self._form()
+            if chosen is None:
+                return
+            if chosen:
+                self._start(chosen)
+                if not self._threads and self._lines:
+                    # One batch a turn: the loop reads and writes between batches.
+                    self._pumping = True
+                    self._loop.call_soon(self._pump)
+                    return
+        self._look_drained()
+
+    def _form(self) -> list[Entry] | None:
+        """The next batch; empty if a line only gave up late requests; None if all lines wait."""
+        until = float("inf")
+        for key in self._order():
+            line = self._lines[key]
+            waiting = self._present(key, line)
+            if not waiting:
+                return []
+            now = monotonic()
+            try:
+                decision = self.policy.decide(Line(now, waiting, self.waiting))
+                if isinstance(decision, Take):
+                    return self._take(key, line, waiting, decision)
+            except Exception as error:  # noqa: BLE001 - a policy may be the user's own
+                self._break(error)
+                return []
+            until = min(until, decision.until)
+        self._wake_at(until)
+        return None
+
+    def _order(self) -> list[Key]:
+        """Most urgent class first; within a class, the line whose head came first."""
+        if len(self._lines) == 1:
+            return list(self._lines)
+        return sorted(self._lines, key=lambda key: (key[0], self._lines[key][0].arrived))
+
+    def _present(self, key: Key, line: deque[Entry]) -> list[Entry]:
+        """The front of a line without those whose callers have gone."""
+        waiting = [entry for entry in islice(line, WINDOW) if not entry.future.done()]
+        if len(waiting) == min(WINDOW, len(line)):
+            return waiting
+        kept = [entry for entry in line if not entry.future.done()]
+        self.waiting -= sum(entry.rows for entry in line) - sum(entry.rows for entry in kept)
+        line.clear()
+        line.extend(kept)
+        if not line:
+            del self._lines[key]
+        return kept[:WINDOW]
+
+    def _take(self, key: Key, line: deque[Entry], waiting: list[Entry], take: Take) -> list[Entry]:
+        end = take.skip + take.count
+        if not 0 < end <= len(waiting) or take.skip < 0 or take.count < 0:
+            raise ValueError(f"{take} is not possible with {len(waiting)} requests waiting")
+        for _ in range(end):
+            line.popleft()
+        if not line:
+            del self._lines[key]
+        taken = 0
+        for entry in waiting[:end]:
+            taken += entry.rows
+        self.waiting -= taken
+        for entry in waiting[: take.skip]:
+            self._fail(entry, DeadlineExceeded(self._late(entry)))
+        chosen = waiting[take.skip : end]
+        if self._lines and chosen and end == len(waiting):
+            self._fill(key, chosen)
+        return chosen
+
+    def _fill(self, key: Key, chosen: list[Entry]) -> None:
+        """Give the room left in a batch to less urgent requests that fit it."""
+        room = self.policy.cap - sum(entry.rows for entry in chosen)
+        for other in sorted(other for other in self._lines if other[1:] == key[1:] and other != key):
+            line = self._lines[other]
+            while line and line[0].rows <= room:
+                entry = line.popleft()
+                self.waiting -= entry.rows
+                if not entry.future.done():
+                    room -= entry.rows
+                    chosen.append(entry)
+            if not line:
+                del self._lines[other]
+
+    def _late(self, entry: Entry) -> str:
+        allowed = (entry.deadline - entry.arrived) * 1e3
+        return f"model {self._model!r} could not answer within {allowed:.1f} ms; the request was not run"
+
+    def _break(self, error: Exception) -> None:
+        """A policy that raises must leave nobody hanging."""
+        log.error("the batch policy of model %r failed", self._model, exc_info=error)
+        self.broken = error
+        entries = [entry for line in self._lines.values() for entry in line]
+        self._lines.clear()
+        self.waiting = 0
+        for entry in entries:
+            self._fail(entry, PolicyFailed(f"the batch policy of model {self._model!r} failed: {error}"))
+
+    def _wake_at(self, until: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(max(0.0, until - monotonic()), self._pump)
+
+    # -- running them --------------------------------------------------------------------------
+
+    def _start(self, entries: list[Entry]) -> None:
+        started = monotonic()
+        parts = [entry.request.inputs for entry in entries]
+        sizes = [entry.rows for entry in entries]
+        job = partial(batch.run, self._session, parts, sizes, entries[0].request.outputs)
+        if not self._threads:
+            self._answer(entries, started, job())
+            return
+        instance = self._idle.pop()
+        self._running.append(entries)
+        instance.submit(job, partial(self._finished, instance, entries, started))
+
+    def _finished(self, instance: Instance, entries: list[Entry], started: float, ran: batch.Ran) -> None:
+        self._idle.append(instance)
+        self._running.remove(entries)
+        self._answer(entries, started, ran)
+        self._pump()
+
+    def _answer(self, entries: list[Entry], started: float, ran: batch.Ran) -> None:
+        size = 0
+        for entry in entries:
+            size += entry.rows
+        if ran.whole:
+            self._learn(size, ran.seconds)
+        now = monotonic()
+        queued: list[float] = []
+        totals: list[float] = []
+        for entry, answer in zip(entries, ran.answers, strict=True):
+            if isinstance(answer, EngineFailed):
+                self._fail(entry, answer)
+            elif entry.future.done():
+                self._recorder.failed("cancelled", now - entry.arrived)
+            else:
+                wait = started - entry.arrived
+                queued.append(wait)
+                totals.append(now - entry.arrived)
+                timing = Timing(wait, ran.seconds, size)
+                entry.future.set_result(Reply(self._model, self._version, answer, timing))
+        if queued:
+            self._recorder.served(size, ran.seconds, queued, totals)
+
+    def _learn(self, size: int, seconds: float) -> None:
+        try:
+            self.policy.learn(size, seconds)
+        except Exception as error:  # noqa: BLE001 - a policy may be the user's own
+            self._break(error)
+
+    def _fail(self, entry: Entry, error: PenstockError) -> None:
+        if not entry.future.done():
+            entry.future.set_exception(error)
+            self._recorder.failed(reason(error), monotonic() - entry.arrived)
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> None:
+        """Answer whoever's deadline has passed, queued or running; called a few times a second."""
+        for line in self._lines.values():
+            for entry in line:
+                if entry.deadline <= now:
+                    self._fail(entry, DeadlineExceeded(self._late(entry)))
+        for entries in self._running:
+            for entry in entries:
+                if entry.deadline <= now:
+                    self._fail(
+                        entry, DeadlineExceeded(f"model {self._model!r} is still running past the deadline")
+                    )
+
+    async def drain(self) -> None:
+        """Refuse newcomers and return when everybody who was accepted is answered."""
+        self._closing = True
+        if self._lines or self._running:
+            self._drained = self._loop.create_future()
+            await self._drained
+
+    def close(self) -> None:
+        """End the threads; after ``drain``."""
+        for thread in self._threads:
+            thread.close()
+
+    def _look_drained(self) -> None:
+        if self._drained and not self._drained.done() and not self._lines and not self._running:
+            self._drained.set_result(None)

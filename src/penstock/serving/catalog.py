@@ -1,0 +1,87 @@
+"""The live versions of every model: an immutable table, swapped whole, read by every request."""
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+from penstock.core.errors import ModelNotReady, UnknownModel, UnknownVersion
+from penstock.core.ports import Session
+from penstock.core.types import ModelState
+from penstock.scheduling.scheduler import Scheduler
+from penstock.serving.check import Check
+
+
+class Live(Struct, frozen=True, eq=False):
+    """A version that serves."""
+
+    state: ModelState
+    session: Session
+    scheduler: Scheduler
+    check: Check
+
+
+class Shelf(Struct, frozen=True, eq=False):
+    """The serving versions of one model; ``newest`` answers requests that name none."""
+
+    newest: Live
+    versions: Mapping[str, Live]
+
+
+class Catalog:
+    """Written only by the lifecycle, on the event loop."""
+
+    def __init__(self) -> None:
+        self._table: Mapping[str, Shelf] = {}
+        self.known: Mapping[str, str] = {}
+        """Models that are in the repository but may not be serving, and why not."""
+
+    def find(self, model: str, version: str = "") -> Live:
+        """Raises UnknownModel, UnknownVersion, or ModelNotReady for one that is known but not serving."""
+        shelf = self._table.get(model)
+        if shelf is None:
+            if model in self.known:
+                raise ModelNotReady(f"model {model!r} is not ready: {self.known[model]}")
+            raise UnknownModel(f"no model {model!r}; have {', '.join(sorted(self._table)) or 'none yet'}")
+        if not version:
+            return shelf.newest
+        live = shelf.versions.get(version)
+        if live is None:
+            have = ", ".join(shelf.versions)
+            raise UnknownVersion(f"model {model!r} has no version {version!r} serving; have {have}")
+        return live
+
+    def put(self, live: Live, order: list[str]) -> Live | None:
+        """Swap a version in; returns the one it replaces. ``order`` lists versions, oldest first."""
+        shelf = self._table.get(live.state.name)
+        versions = dict(shelf.versions) if shelf else {}
+        old = versions.get(live.state.version)
+        versions[live.state.version] = live
+        self._set(live.state.name, versions, order)
+        return old
+
+    def take(self, model: str, version: str) -> Live | None:
+        """Swap a version out; returns it."""
+        shelf = self._table.get(model)
+        if shelf is None or version not in shelf.versions:
+            return None
+        versions = dict(shelf.versions)
+        old = versions.pop(version)
+        self._set(model, versions, list(versions))
+        return old
+
+    def _set(self, model: str, versions: Mapping[str, Live], order: list[str]) -> None:
+        rank = {version: i for i, version in enumerate(order)}
+        table = dict(self._table)
+        table.pop(model, None)
+        if versions:
+            ordered = dict(sorted(versions.items(), key=lambda item: rank.get(item[0], -1)))
+            table[model] = Shelf(list(ordered.values())[-1], ordered)
+        self._table = table
+
+    def __iter__(self) -> Iterator[Live]:
+        for shelf in self._table.values():
+            yield from shelf.versions.values()
+
+    def newest(self, model: str) -> Live | None:
+        shelf = self._table.get(model)
+        return shelf.newest if shelf else None

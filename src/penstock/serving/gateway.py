@@ -1,0 +1,28 @@
+"""The first handler of every request: find the version, check the tensors, hand over."""
+
+from collections.abc import Awaitable, Callable
+
+from penstock.core.errors import NotFound, PenstockError, reason
+from penstock.core.types import Reply, Request
+from penstock.serving.catalog import Catalog
+
+Refused = Callable[[str, str, str], None]
+
+
+class Gateway:
+    """A ``Handler``; ``refused(model, version, reason)`` hears of what no version was asked."""
+
+    def __init__(self, catalog: Catalog, refused: Refused) -> None:
+        self._catalog = catalog
+        self._refused = refused
+
+    def __call__(self, request: Request, /) -> Awaitable[Reply]:
+        try:
+            live = self._catalog.find(request.model, request.version)
+            live.check(request)
+        except PenstockError as error:
+            # Unknown names stay out of the metrics' labels: anybody can make up a new one.
+            known = not isinstance(error, NotFound)
+            self._refused(request.model if known else "", request.version if known else "", reason(error))
+            raise
+        return live.scheduler(request)
