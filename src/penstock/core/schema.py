@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -26,7 +26,23 @@ def convert(values: Mapping[str, Any], into: type[T], where: str) -> T:
     try:
         return msgspec.convert(values, into)
     except msgspec.ValidationError as error:
-        raise BadSetting(f"{where}: {str(error).replace('$.', '')}") from None
+        raise BadSetting(f"{where}: {_sentence(str(error), values, into)}") from None
+
+
+def _sentence(message: str, values: Mapping[str, Any], into: type[msgspec.Struct]) -> str:
+    """msgspec's message, led by the key, and with what is allowed or what was found."""
+    text, _, path = message.replace("`", "").partition(" - at ")
+    key = path.removeprefix("$").removeprefix(".") or "the settings"
+    found: Any = values
+    allowed: Any = into
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+        allowed = get_type_hints(allowed).get(part) if isinstance(allowed, type) else None
+    if text.startswith("Invalid enum value"):
+        text += f", have {', '.join(map(str, get_args(allowed)))}"
+    elif found is not None and ", got" not in text:
+        text += f", got {found!r}"
+    return f"{key}: {text[:1].lower()}{text[1:]}"
 
 
 def _check_keys(values: Mapping[str, Any], into: type[msgspec.Struct], where: str, prefix: str) -> None:

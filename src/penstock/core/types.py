@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from math import inf
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -15,6 +15,11 @@ Scalar: TypeAlias = str | int | float | bool
 Parameters: TypeAlias = Mapping[str, Scalar]
 
 NO_PARAMETERS: Parameters = {}
+
+Natural: TypeAlias = Annotated[int, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Duration: TypeAlias = Annotated[float, Meta(ge=0)]
+"""Ranges are checked where settings are read, never on construction."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -73,39 +78,39 @@ class Batching(Struct, frozen=True, kw_only=True):
 
     policy: str = "slo"
     """``none``, ``fixed``, ``aimd``, ``slo``, or your own as ``"module:Class"``."""
-    max_rows: int = 0
+    max_rows: Natural = 0
     """Most rows in one batch; 0 lets the policy choose (up to 64)."""
-    preferred: tuple[int, ...] = ()
+    preferred: tuple[Positive, ...] = ()
     """For ``fixed``: batch sizes worth waiting for, in rows."""
-    max_delay_ms: float = 0.0
+    max_delay_ms: Duration = 0.0
     """For ``fixed``: the longest that the oldest request waits for company."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
     """``[target]`` in model.toml: what is to be held."""
 
-    p99_ms: float = 0.0
+    p99_ms: Duration = 0.0
     """Latency target; also the default deadline of a request that names none. 0: no target."""
 
 
 class Queue(Struct, frozen=True, kw_only=True):
     """``[queue]`` in model.toml."""
 
-    max_rows: int = 4096
+    max_rows: Positive = 4096
     """Rows that may wait; one more is refused."""
-    timeout_ms: float = 60_000.0
+    timeout_ms: Annotated[float, Meta(gt=0)] = 60_000.0
     """Deadline of a request that names none, when there is no target."""
-    default_priority: int = 1
-    max_priority: int = 8
+    default_priority: Positive = 1
+    max_priority: Positive = 8
     """Priorities run from 1 (most urgent) to this."""
 
 
 class Instances(Struct, frozen=True, kw_only=True):
     """``[instances]`` in model.toml: how a model is laid over the machine's cores."""
 
-    count: int = 0
+    count: Natural = 0
     """Batches that may run at once; 0 chooses for the cores there are."""
-    threads: int = 0
+    threads: Natural = 0
     """Compute threads of each; 0 chooses for the cores there are."""
     placement: Literal["auto", "loop", "thread"] = "auto"
     """Where batches run; ``auto`` measures at warm-up."""
