@@ -6,7 +6,7 @@ little-endian, row-major, no padding; a BYTES element is a uint32 length and its
 
 import struct
 from collections.abc import Sequence
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,8 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Arra
         return np.empty(shape, dtype)
     if datatype == "BYTES":
         return _texts(name, raw.ravel()).reshape(shape)
+    if datatype == "UINT64" and raw.dtype.kind == "f":
+        raw = _whole(data, raw)
     if raw.dtype == dtype:
         return raw.reshape(shape)
     return _cast(name, datatype, dtype, raw).reshape(shape)
@@ -123,6 +125,12 @@ def _cast(name: str, datatype: str, dtype: np.dtype[Any], raw: Array) -> Array:
             f"data has {raw.min()} to {raw.max()}"
         )
     return raw.astype(dtype)
+
+
+def _whole(data: Any, raw: Array) -> Array:
+    """The exact values where numpy made floats of small whole numbers beside ones over 2**63."""
+    flat = np.array(data, dtype=object).ravel()
+    return flat.astype(np.uint64) if all(type(x) is int and 0 <= x < 2**64 for x in flat) else raw
 
 
 def _odd(raw: Array) -> str:
@@ -214,7 +222,9 @@ def to_json(array: Array, name: str = "") -> Any:
     if kind == "f" and array.dtype.itemsize > 2:
         flat = np.ascontiguousarray(array).reshape(-1)
         # One sum finds any NaN or infinity; a finite array may overflow the sum, so look again.
-        if not np.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
+        with np.errstate(over="ignore"):
+            square = flat.dot(flat)
+        if not isfinite(square) and not np.isfinite(flat).all():
             raise InvalidRequest(f"output {name!r} is not finite and JSON has no NaN; ask for binary data")
         return flat
     if kind in "biu":
