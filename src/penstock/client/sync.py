@@ -1,0 +1,155 @@
+"""The client for ordinary code: every call blocks until its answer is there."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from penstock.client import calls, wire
+from penstock.client.calls import Call
+from penstock.client.codec import Result, complete, is_complete
+from penstock.client.errors import ServerError
+from penstock.core.types import NO_PARAMETERS, Parameters
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to one server over kept-alive connections; may be shared between threads.
+
+    ``timeout`` is in seconds.
+    ``verify`` is for https: True, the path of a PEM file to trust, an SSLContext, or False.
+    Every method raises ServerError: with the server's sentence, or with ``status`` 0 for no answer.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float | None = 30.0,
+        verify: wire.Verify = True,
+    ) -> None:
+        self.url = wire.address(url)
+        self._datatypes: dict[tuple[str, str], dict[str, str]] = {}
+        options = wire.options(self.url, api_key, timeout, verify)
+        transport = httpx.HTTPTransport(**wire.transport(self.url, verify))
+        self._http = httpx.Client(transport=transport, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, call: Call[T]) -> T:
+        """One call and what its answer means."""
+        timeout = httpx.USE_CLIENT_DEFAULT if call.timeout is None else call.timeout
+        try:
+            response = self._http.request(
+                call.method, call.path, content=call.body, headers=dict(call.headers), timeout=timeout
+            )
+        except httpx.HTTPError as error:
+            raise wire.explain(error, self.url) from error
+        return call.read(wire.answer(response))
+
+    def infer(
+        self,
+        model: str,
+        inputs: Any,
+        *,
+        version: str = "",
+        outputs: Sequence[str] = (),
+        id: str = "",  # noqa: A002
+        timeout: float | None = None,
+        priority: int = 0,
+        parameters: Parameters = NO_PARAMETERS,
+        binary: bool = True,
+    ) -> Result:
+        """Outputs by name for ``inputs``: arrays by name, or one array for a model with one input.
+
+        Arrays are sent with the dtype that they have; lists and numbers take the model's.
+        ``timeout`` in seconds also tells the server when to give up; ``priority`` 1 is most urgent.
+        ``binary`` off sends and asks for JSON.
+        """
+        tensors = inputs if is_complete(inputs) else complete(model, inputs, self._wanted(model, version))
+        try:
+            return self.send(
+                calls.infer(
+                    model,
+                    version,
+                    tensors,
+                    outputs=outputs,
+                    id=id,
+                    parameters=parameters,
+                    timeout=timeout,
+                    priority=priority,
+                    binary=binary,
+                )
+            )
+        except ServerError:
+            # The model may have changed its inputs since; ask again next time.
+            self._datatypes.pop((model, version), None)
+            raise
+
+    def _wanted(self, model: str, version: str) -> dict[str, str]:
+        key = (model, version)
+        if key not in self._datatypes:
+            self._datatypes[key] = wire.datatypes(self.metadata(model, version))
+        return self._datatypes[key]
+
+    def live(self) -> bool:
+        """Whether the server runs."""
+        return self._asked(calls.live())
+
+    def ready(self, model: str = "", version: str = "") -> bool:
+        """Whether the server, or one model, can answer now."""
+        return self._asked(calls.ready(model, version))
+
+    def _asked(self, call: Call[bool]) -> bool:
+        """No answer is a no."""
+        try:
+            return self.send(call)
+        except ServerError as error:
+            if error.status:
+                raise
+            return False
+
+    def server(self) -> dict[str, Any]:
+        """The server's name, version and extensions."""
+        return self.send(calls.server())
+
+    def metadata(self, model: str, version: str = "") -> dict[str, Any]:
+        """The model's versions, platform, inputs and outputs."""
+        return self.send(calls.metadata(model, version))
+
+    def config(self, model: str, version: str = "") -> dict[str, Any]:
+        """The model's configuration in Triton's form."""
+        return self.send(calls.config(model, version))
+
+    def statistics(self, model: str = "", version: str = "") -> list[dict[str, Any]]:
+        """Counts and durations (nanoseconds) of what is loaded, by model and version."""
+        return self.send(calls.statistics(model, version))
+
+    def index(self, *, ready: bool = False) -> list[dict[str, Any]]:
+        """What the repository holds, or only what is ready."""
+        return self.send(calls.index(ready))
+
+    def status(self) -> list[dict[str, Any]]:
+        """Every version as Penstock's control plane sees it; other servers do not have this."""
+        return self.send(calls.status())
+
+    def load(self, model: str) -> None:
+        """(Re)load a model from the repository; returns when it serves."""
+        self.send(calls.load(model))
+
+    def unload(self, model: str) -> None:
+        """Drain and close a model; returns when its memory is free."""
+        self.send(calls.unload(model))
