@@ -1,0 +1,94 @@
+"""One whole HTTP message through an ASGI app: the way of everything that is not inference."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from penstock.doors.connection import Connection, Message
+
+Event = MutableMapping[str, Any]
+App = Callable[[Event, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
+
+
+async def run(app: App, connection: "Connection", message: "Message", *, https: bool, keep: bool) -> None:
+    """Answer ``message`` with what ``app`` sends; cancelled when the caller goes."""
+    answer = _Answer(connection, keep, message.method == b"HEAD")
+    waiting = [{"type": "http.request", "body": message.body, "more_body": False}]
+
+    async def receive() -> Event:
+        if waiting:
+            return waiting.pop()
+        await asyncio.get_running_loop().create_future()  # until cancelled: the caller has gone
+        return {"type": "http.disconnect"}
+
+    await app(_scope(message, https), receive, answer.send)
+    answer.end()
+
+
+def _scope(message: "Message", https: bool) -> Event:
+    path, _, query = message.url.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": message.method.decode("latin-1"),
+        "scheme": "https" if https else "http",
+        "path": unquote(path.decode("latin-1")),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": list(message.headers.items()),
+        "client": None,
+        "server": None,
+    }
+
+
+class _Answer:
+    """Writes ASGI events: the length is sent if the app says it, else chunks."""
+
+    def __init__(self, connection: "Connection", keep: bool, head_only: bool) -> None:
+        self._connection = connection
+        self._keep = keep
+        self._head_only = head_only
+        self._chunked = False
+        self._ended = False
+        self._started = False
+
+    async def send(self, event: Event) -> None:
+        if event["type"] == "http.response.start":
+            self._start(event)
+        elif event["type"] == "http.response.body":
+            self._body(event.get("body", b""), more=event.get("more_body", False))
+
+    def _start(self, event: Event) -> None:
+        status = event["status"]
+        headers = [(bytes(name).lower(), bytes(value)) for name, value in event.get("headers", ())]
+        self._chunked = not any(name == b"content-length" for name, _ in headers) and status not in (204, 304)
+        if self._chunked:
+            headers.append((b"transfer-encoding", b"chunked"))
+        if not self._keep:
+            headers.append((b"connection", b"close"))
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        phrase = HTTPStatus(status).phrase.encode()
+        self._connection.write([b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, phrase, lines)])
+        self._started = True
+
+    def _body(self, body: bytes, *, more: bool) -> None:
+        if body and not self._head_only:
+            self._connection.write([b"%x\r\n" % len(body), body, b"\r\n"] if self._chunked else [body])
+        if not more:
+            self.end()
+
+    def end(self) -> None:
+        """The app has said all; an app that said nothing is an error of its own."""
+        if self._ended:
+            return
+        if not self._started:
+            raise RuntimeError("the application returned without an answer")
+        self._ended = True
+        if self._chunked and not self._head_only:
+            self._connection.write([b"0\r\n\r\n"])
+        self._connection.finish(self._keep)

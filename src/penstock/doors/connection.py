@@ -1,0 +1,432 @@
+"""One HTTP/1.1 connection: framing, limits, order of answers; inference here, the rest to the ASGI app.
+
+Nothing on the way of an inference request makes a task, a thread or a copy that need not be.
+One request is answered at a time; what a client pipelines waits, and reading pauses meanwhile.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from http import HTTPStatus
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import httptools
+import orjson
+from msgspec import Struct
+
+from penstock.core.errors import Overloaded, PenstockError, ShuttingDown, TooLarge
+from penstock.core.types import Reply
+from penstock.doors import compress, v2_http
+from penstock.doors.auth import key_of
+from penstock.doors.errors import http_status
+from penstock.doors.targets import Target, role_of
+
+if TYPE_CHECKING:
+    from penstock.doors.http import HttpDoor
+
+log = logging.getLogger("penstock.http")
+
+_JSON_200 = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODY_RATE = 65536
+"""Bytes that buy a slow body one more second than its time-out."""
+_LINGER = 2.0
+"""Seconds that a client has to read a refusal before the connection is cut."""
+
+Headers = dict[bytes, bytes]
+
+
+class Message(Struct, eq=False):
+    """One complete request as it stood on the wire; header names in lower case."""
+
+    method: bytes
+    url: bytes
+    headers: Headers
+    body: bytes
+    keep_alive: bool
+
+
+class Connection(asyncio.Protocol):
+    """Made per connection by ``HttpDoor``, which also calls ``check`` once a second."""
+
+    def __init__(self, door: "HttpDoor") -> None:
+        self._door = door
+        self._limits = door.limits
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self._pipeline: deque[Message] = deque()
+        self._busy = False
+        self._driving = False
+        self._reading = True
+        self._blocked_since: float | None = None
+        self._closing = False
+        self._pending: asyncio.Future[Any] | None = None
+        self._message: Message | None = None
+        self._form = v2_http.Form()
+        self._in_head = True
+        self._head_bytes = 0
+        self._since = monotonic()
+        """When the present phase began: idle, head, body, or lingering."""
+        self._receiving = False
+        self._url = b""
+        self._headers: Headers = {}
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    # -- transport -----------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        if not self._door.joined(self):
+            self._refuse(Overloaded(f"there are {self._limits.max_connections} connections, the limit here"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.left(self)
+        self._closing = True
+        self._pipeline.clear()
+        if self._pending is not None:
+            self._pending.cancel()
+
+    def eof_received(self) -> bool:
+        return False  # a client that ends its side has gone; the transport closes and work is cancelled
+
+    def pause_writing(self) -> None:
+        self._blocked_since = monotonic()
+
+    def resume_writing(self) -> None:
+        self._blocked_since = None
+        self._drive()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._parser = httptools.HttpRequestParser(self)  # no upgrade is offered: answered as it stands
+        except httptools.HttpParserError as error:
+            if not self._closing:
+                self._refuse_bytes(400, f"this is not HTTP/1.1: {error}")
+            return
+        if self._in_head and self._head_bytes > self._limits.max_header_bytes and not self._closing:
+            self._refuse_bytes(431, f"the request head is over {self._limits.max_header_bytes} bytes")
+
+    # -- parser --------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = {}
+        self._chunks = []
+        self._size = 0
+        self._receiving = True
+        self._since = monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        if self._closing:
+            return
+        headers = self._headers
+        length = headers.get(b"content-length")
+        if length is not None and len(length) > 3 and int(length) > self._limits.max_body_bytes:
+            self._refuse(self._too_large())
+        elif self._door.keys and not self._allowed():
+            return
+        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._busy:
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        if self._closing:
+            return
+        self._size += len(body)
+        if self._size > self._limits.max_body_bytes:
+            self._refuse(self._too_large())
+            return
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        self._receiving = False
+        if self._closing:
+            return
+        chunks = self._chunks
+        message = Message(
+            self._parser.get_method(),
+            self._url,
+            self._headers,
+            chunks[0] if len(chunks) == 1 else b"".join(chunks),
+            self._parser.should_keep_alive() and not self._parser.should_upgrade(),
+        )
+        self._chunks = []
+        if self._busy or self._pipeline or self._blocked_since is not None:
+            self._pipeline.append(message)
+            if self._reading:
+                self._reading = False
+                self._transport.pause_reading()
+            return
+        self._busy = True
+        self._begin(message)
+
+    # -- one request at a time -----------------------------------------------------------------
+
+    def _drive(self) -> None:
+        """Begin what waits; a loop, since an answer that comes at once would recurse."""
+        if self._driving:
+            return
+        self._driving = True
+        while self._pipeline and not self._busy and not self._closing and self._blocked_since is None:
+            self._busy = True
+            self._begin(self._pipeline.popleft())
+        self._driving = False
+        if not self._reading and not self._pipeline and not self._closing:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _begin(self, message: Message) -> None:
+        self._message = message
+        target = self._door.targets.find(message.url) if message.method == b"POST" else None
+        if target is None:
+            self._spawn(self._door.other(self, message))
+        elif b"content-encoding" in message.headers:
+            self._spawn(self._inflate(target, message))
+        else:
+            self._infer(target, message)
+
+    def _infer(self, target: Target, message: Message) -> None:
+        try:
+            request, self._form = self._door.decode(target, message)
+            answer = self._door.handler(request)
+        except PenstockError as error:
+            self.send_error(error)
+            return
+        except Exception as error:  # noqa: BLE001 - answered and logged
+            self._broke(error)
+            return
+        future = asyncio.ensure_future(answer)
+        self._pending = future
+        future.add_done_callback(self._answered)
+
+    def _answered(self, future: "asyncio.Future[Reply]") -> None:
+        self._pending = None
+        if self._closing:
+            return
+        if future.cancelled():
+            self.send_error(ShuttingDown("the request was given up because the server is stopping"))
+            return
+        error = future.exception()
+        if error is not None:
+            self._broke(error)
+            return
+        try:
+            parts, header_length = v2_http.encode(future.result(), self._form)
+        except PenstockError as refused:
+            self.send_error(refused)
+            return
+        except Exception as odd:  # noqa: BLE001 - answered and logged
+            self._broke(odd)
+            return
+        self._reply(self._message, parts, header_length)  # type: ignore[arg-type]  # set while busy
+
+    def _reply(self, message: Message, parts: v2_http.Parts, header_length: int) -> None:
+        if b"accept-encoding" in message.headers:
+            encoding = compress.accepted(message.headers[b"accept-encoding"])
+            if encoding is not None and v2_http.sizes(parts) >= self._limits.compress_min_bytes:
+                self._spawn(self._deflate(encoding, parts, header_length))
+                return
+        if not header_length and message.keep_alive and not self._door.draining:
+            self._transport.write(_JSON_200 % len(parts[0]) + bytes(parts[0]))
+            self._finish()
+        else:
+            self._send_parts(parts, header_length, b"")
+
+    def _broke(self, error: BaseException) -> None:
+        """An error that may not be one of ours: said in one sentence, and logged."""
+        if isinstance(error, PenstockError):
+            self.send_error(error)
+            return
+        log.error("a request failed unexpectedly", exc_info=error)
+        self.send_error(PenstockError("the server failed on this request; its log says how"))
+
+    # -- rarer ways: compressed bodies, other paths -----------------------------------------------
+
+    def _spawn(self, work: Any) -> None:
+        """Run a coroutine as the present request; what it raises becomes the answer."""
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._pending = task
+        task.add_done_callback(self._spawned)
+
+    def _spawned(self, task: "asyncio.Task[None]") -> None:
+        if self._pending is task:
+            self._pending = None
+        if not task.cancelled() and task.exception() is not None and not self._closing:
+            self._broke(task.exception())  # type: ignore[arg-type]
+
+    async def _inflate(self, target: Target, message: Message) -> None:
+        encoding = message.headers[b"content-encoding"]
+        message.body = await asyncio.to_thread(
+            compress.inflate, encoding, message.body, self._limits.max_body_bytes
+        )
+        self._infer(target, message)
+
+    async def _deflate(self, encoding: bytes, parts: v2_http.Parts, header_length: int) -> None:
+        body = await asyncio.to_thread(compress.deflate, encoding, parts)
+        self._send_parts([body], header_length, b"content-encoding: " + encoding + b"\r\n")
+
+    # -- answers -------------------------------------------------------------------------------
+
+    def _send_parts(self, parts: v2_http.Parts, header_length: int, extra: bytes) -> None:
+        if header_length:
+            extra += b"inference-header-content-length: %d\r\n" % header_length
+        kind = b"application/octet-stream" if header_length else b"application/json"
+        self.send(200, kind, parts, extra)
+
+    def send(self, status: int, content_type: bytes, parts: v2_http.Parts, extra: bytes = b"") -> None:
+        """Write a whole answer and go on to the next request; ``extra`` is header lines."""
+        if self._closing:
+            return
+        keep = self._keep_alive()
+        head = b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n" % (
+            status,
+            HTTPStatus(status).phrase.encode(),
+            content_type,
+            v2_http.sizes(parts),
+            extra,
+            b"" if keep else b"connection: close\r\n",
+        )
+        self.write([head] if self._message and self._message.method == b"HEAD" else [head, *parts])
+        self.finish(keep)
+
+    def write(self, parts: v2_http.Parts) -> None:
+        """Raw bytes of the present answer."""
+        if not self._closing:
+            self._transport.writelines(parts)
+
+    def finish(self, keep: bool) -> None:
+        """The present answer is written."""
+        if keep:
+            self._finish()
+        else:
+            self._linger()
+
+    def _keep_alive(self) -> bool:
+        return self._message is not None and self._message.keep_alive and not self._door.draining
+
+    def send_error(self, error: PenstockError) -> None:
+        status = http_status(error)
+        if status == 500:
+            asked = self._message.url.decode("latin-1") if self._message else ""
+            log.error("%s: %s", asked, error, extra={"request_id": self._form.id, "status": status})
+        extra = b""
+        if isinstance(error, Overloaded):
+            extra = b"retry-after: %d\r\n" % max(1, round(error.retry_after))
+        elif status == 401:
+            extra = b'www-authenticate: Bearer realm="penstock"\r\n'
+        self.send(status, b"application/json", [error_body(str(error))], extra)
+
+    def _finish(self) -> None:
+        self._busy = False
+        self._message = None
+        self._since = monotonic()
+        if self._pipeline or not self._reading:
+            self._drive()
+
+    # -- refusals, time-outs, the end ----------------------------------------------------------
+
+    def _allowed(self) -> bool:
+        method = self._parser.get_method()
+        role = role_of(method, self._url)
+        if role is None:
+            return True
+        key = key_of(
+            self._headers.get(b"authorization", b"").decode("latin-1"),
+            self._headers.get(b"x-api-key", b"").decode("latin-1"),
+        )
+        try:
+            self._door.keys.require(key, role)
+        except PenstockError as error:
+            self._refuse(error)
+            return False
+        return True
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is over {self._limits.max_body_bytes} bytes, the limit here")
+
+    def _refuse(self, error: PenstockError) -> None:
+        extra = b'www-authenticate: Bearer realm="penstock"\r\n' if http_status(error) == 401 else b""
+        self._refuse_bytes(http_status(error), str(error), extra)
+
+    def _refuse_bytes(self, status: int, sentence: str, extra: bytes = b"") -> None:
+        """Answer before the request is whole; nothing after it can be trusted, so the connection ends.
+
+        Requests that came whole before it are answered first, unless one is being answered now.
+        """
+        if self._busy or self._closing:
+            self._pipeline.clear()
+            self._abort_after_busy()
+            return
+        self._message = None
+        self.send(status, b"application/json", [error_body(sentence)], extra)
+
+    def _abort_after_busy(self) -> None:
+        if self._message is not None:
+            self._message.keep_alive = False
+
+    def _linger(self) -> None:
+        """End our side and discard what still comes: a reset would destroy the answer on its way."""
+        self._closing = True
+        self._pipeline.clear()
+        self._since = monotonic()
+        if self._transport.is_closing():
+            return
+        if self._message is not None and not self._door.draining:
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
+            if not self._reading:
+                self._reading = True
+                self._transport.resume_reading()
+        else:
+            self._transport.close()
+
+    @property
+    def idle(self) -> bool:
+        return not self._busy and not self._receiving and not self._pipeline
+
+    def close(self) -> None:
+        """Close at once if nothing is under way."""
+        if self.idle and not self._closing:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def check(self, now: float) -> None:
+        """Cut off whoever is too slow at sending, reading or asking."""
+        limits = self._limits
+        if self._blocked_since is not None and now - self._blocked_since > limits.write_timeout_s:
+            self._transport.abort()
+        elif self._closing:
+            if now - self._since > _LINGER and self._blocked_since is None:
+                self._transport.abort()
+        elif self._receiving and self._in_head:
+            if now - self._since > limits.header_timeout_s:
+                self._refuse_bytes(408, f"the request head took over {limits.header_timeout_s:g} s")
+        elif self._receiving:
+            if now - self._since > limits.body_timeout_s + self._size / _BODY_RATE:
+                self._refuse_bytes(408, f"the body took over {limits.body_timeout_s:g} s")
+        elif not self._busy and now - self._since > limits.idle_timeout_s:
+            self._transport.close()
+
+
+def error_body(sentence: str) -> bytes:
+    """The V2 error object."""
+    return orjson.dumps({"error": sentence})

@@ -1,0 +1,137 @@
+"""The HTTP listener: makes connections, watches over them, and drains them at the end."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+from msgspec import Struct
+
+from penstock.core.ports import Handler
+from penstock.core.types import Request, Signature
+from penstock.doors import asgi, v2_http
+from penstock.doors.auth import Keys
+from penstock.doors.connection import Connection, Message
+from penstock.doors.targets import Target, Targets
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one client may cost; seconds and bytes."""
+
+    max_body_bytes: int = 64 << 20
+    max_header_bytes: int = 64 << 10
+    max_connections: int = 4096
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 30.0
+    idle_timeout_s: float = 75.0
+    write_timeout_s: float = 30.0
+    compress_min_bytes: int = 1024
+    """Smaller answers are never compressed."""
+
+
+_NO_TAGS: dict[str, str] = {}
+
+
+class HttpDoor:
+    """Inference by ``handler``, all other paths by ``app``, on one port."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        app: asgi.App,
+        signature: Callable[[str, str], Signature],
+        keys: Keys,
+        limits: Limits,
+    ) -> None:
+        """``signature(model, version)`` may raise PenstockError; only raw binary bodies need it."""
+        self.handler = handler
+        self.keys = keys
+        self.limits = limits
+        self.targets = Targets()
+        self.draining = False
+        self._app = app
+        self._signature = signature
+        self._tls = False
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen; returns the port, which the system chose if 0 was asked for."""
+        loop = asyncio.get_running_loop()
+        self._tls = tls is not None
+        self._server = await loop.create_server(
+            lambda: Connection(self), host, port, ssl=tls, backlog=2048, reuse_address=True
+        )
+        self._watch = asyncio.create_task(self._check())
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def drain(self, lame_duck: float, patience: float) -> None:
+        """Stop accepting, answer all that was accepted, then close; cut off after ``patience`` seconds.
+
+        For ``lame_duck`` seconds idle connections stay open: a request that is on its way when we
+        stop still gets its answer, and with it the word that the connection closes.
+        """
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        end = monotonic() + patience
+        await self._emptied(lame_duck)
+        for connection in list(self._connections):
+            connection.close()
+        await self._emptied(end - monotonic())
+        for connection in list(self._connections):
+            connection.abort()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _emptied(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._empty.wait(), max(0.0, seconds))
+        except TimeoutError:
+            pass
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(1.0 if not self.draining else 0.1)
+            now = monotonic()
+            for connection in list(self._connections):
+                connection.check(now)
+
+    # -- for connections -------------------------------------------------------------------------
+
+    def joined(self, connection: Connection) -> bool:
+        """False when there is no room."""
+        full = len(self._connections) >= self.limits.max_connections
+        self._connections.add(connection)
+        self._empty.clear()
+        return not full
+
+    def left(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def decode(self, target: Target, message: Message) -> tuple[Request, v2_http.Form]:
+        """Raises PenstockError."""
+        headers = message.headers
+        length = headers.get(v2_http.HEADER_LENGTH)
+        if length == b"0":
+            signature = self._signature(target.model, target.version)
+            return v2_http.decode_raw(target.model, target.version, message.body, signature)
+        tags = _NO_TAGS
+        if b"traceparent" in headers:
+            tags = {
+                name.decode(): headers[name].decode("latin-1")
+                for name in (b"traceparent", b"tracestate")
+                if name in headers
+            }
+        return v2_http.decode(target.model, target.version, length, message.body, tags)
+
+    def other(self, connection: Connection, message: Message) -> Coroutine[Any, Any, None]:
+        """Everything that is not inference."""
+        keep = message.keep_alive and not self.draining
+        return asgi.run(self._app, connection, message, https=self._tls, keep=keep)

@@ -1,0 +1,198 @@
+"""The Open Inference Protocol over gRPC, and grpc.health.v1: the server, and one guard round every call."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2
+from msgspec import Struct
+
+from penstock.core.errors import BadSetting, Failed, InvalidRequest, Overloaded, PenstockError
+from penstock.core.ports import Handler, Models
+from penstock.doors.auth import Keys, Role, key_of
+from penstock.doors.errors import grpc_code
+from penstock.doors.grpc_rpcs import RPCS, Call, Plane, Rpc, ready
+from penstock.proto.grpc_service_pb2 import DESCRIPTOR
+
+log = logging.getLogger("penstock.grpc")
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_SERVICE = DESCRIPTOR.services_by_name["GRPCInferenceService"]
+_SLACK = 1 << 20
+_MOST_DETAILS = 1000
+"""Characters of an error sent: details travel in a header block, which clients limit to 8 KiB."""
+_METADATA = frozenset({"authorization", "x-api-key", "traceparent"})
+_WATCH_SECONDS = 0.25
+_MOST_WATCHERS = 64
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How the door is built."""
+
+    max_bytes: int = 64 << 20
+    """Tensor bytes of one request; the message around them may add a mebibyte."""
+    max_calls: int | None = None
+    """Calls in flight; one more is refused with RESOURCE_EXHAUSTED. None: no limit."""
+    certificate: bytes | None = None
+    """PEM chain; with ``key`` it makes the door speak TLS."""
+    key: bytes | None = None
+
+
+class Door:
+    """A running server; ``port`` is the first address's own."""
+
+    def __init__(self, server: grpc.aio.Server, port: int, stopping: asyncio.Event) -> None:
+        self.port = port
+        self._server = server
+        self._stopping = stopping
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls, let those in flight finish for ``grace`` seconds, then cancel them."""
+        self._stopping.set()
+        await self._server.stop(grace)
+
+
+async def start(
+    addresses: Sequence[str], handler: Handler, models: Models, keys: Keys, options: Options | None = None
+) -> Door:
+    """Listen on every ``host:port``; port 0 takes a free one. Raises BadSetting where that fails."""
+    options = options or Options()
+    stopping = asyncio.Event()
+    server = grpc.aio.server(
+        handlers=(_inference(Plane(handler, models), keys), _health(models, stopping)),
+        options=(
+            ("grpc.max_receive_message_length", options.max_bytes + _SLACK),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # or a second server on the port would take half of the calls
+        ),
+        maximum_concurrent_rpcs=options.max_calls,
+    )
+    ports = [_listen(server, address, options) for address in addresses]
+    await server.start()
+    return Door(server, ports[0], stopping)
+
+
+def _listen(server: grpc.aio.Server, address: str, options: Options) -> int:
+    try:
+        if options.certificate is None or options.key is None:
+            return server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials([(options.key, options.certificate)])
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise BadSetting(f"gRPC cannot listen on {address}: {error}") from None
+
+
+def _inference(plane: Plane, keys: Keys) -> grpc.GenericRpcHandler:
+    methods = {
+        method.name: grpc.unary_unary_rpc_method_handler(_guarded(plane, keys, method, *RPCS[method.name]))
+        for method in _SERVICE.methods
+    }
+    return grpc.method_handlers_generic_handler(_SERVICE.full_name, methods)
+
+
+def _guarded(
+    plane: Plane, keys: Keys, method: Any, role: Role | None, rpc: Rpc
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    """Bytes in, bytes out; whatever goes wrong between leaves as a status with one sentence."""
+    parse = GetMessageClass(method.input_type).FromString
+
+    async def answer(raw: bytes, context: Context) -> bytes:
+        message = None
+        try:
+            tags = {key: str(value) for key, value in context.invocation_metadata() if key in _METADATA}
+            key = key_of(tags.pop("authorization", None), tags.pop("x-api-key", None))
+            if role is not None:
+                keys.require(key, role)
+            message = parse(raw)
+            reply = await rpc(plane, Call(message, context.time_remaining(), tags))
+            return reply.SerializeToString()  # type: ignore[no-any-return]
+        except PenstockError as error:
+            problem = error
+        except DecodeError:
+            problem = InvalidRequest(f"the message is not an inference.{method.input_type.name}")
+        except asyncio.CancelledError:
+            if _caller_gone():
+                raise
+            problem = Failed("the request was dropped by the server")
+        except Exception:
+            problem = _unexpected(method.name, getattr(message, "id", ""))
+        return await _refuse(context, problem)
+
+    return answer
+
+
+def _caller_gone() -> bool:
+    """Whether a cancellation came from outside (client, deadline, stop) and not from the handler."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _unexpected(method: str, request_id: str) -> PenstockError:
+    log.exception("%s failed unexpectedly; request id %r", method, request_id)
+    return Failed(f"{method} failed unexpectedly; the server's log says why")
+
+
+async def _refuse(context: Context, problem: PenstockError) -> Any:
+    """End the call with the error's status; a full queue says when to come back (gRFC A6)."""
+    trailing: tuple[tuple[str, str], ...] = ()
+    if isinstance(problem, Overloaded):
+        trailing = (("grpc-retry-pushback-ms", str(round(problem.retry_after * 1000))),)
+    code = grpc.StatusCode[grpc_code(problem)]
+    await context.abort(code, str(problem)[:_MOST_DETAILS], trailing)
+
+
+def _health(models: Models, stopping: asyncio.Event) -> grpc.GenericRpcHandler:
+    """grpc.health.v1: ``""`` is the whole server, any other service name is a model's."""
+    status = health_pb2.HealthCheckResponse
+    watchers: set[object] = set()
+
+    def now(service: str) -> int:
+        found = models.ready if not service else ready(models, service)
+        if found is None:
+            return int(status.SERVICE_UNKNOWN)
+        return int(status.SERVING if found and not stopping.is_set() else status.NOT_SERVING)
+
+    async def check(request: Any, context: Context) -> Any:
+        found = now(request.service)
+        if found == status.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no model {request.service!r} is known here")
+        return status(status=found)
+
+    async def watch(request: Any, context: Context) -> AsyncIterator[Any]:
+        if len(watchers) >= _MOST_WATCHERS:
+            await _refuse(context, Overloaded(f"{_MOST_WATCHERS} watch already; use Check instead"))
+        watchers.add(context)
+        try:
+            async for found in _changes(lambda: now(request.service), stopping):
+                yield status(status=found)
+        finally:
+            watchers.discard(context)
+
+    codec = (health_pb2.HealthCheckRequest.FromString, status.SerializeToString)
+    methods = {
+        "Check": grpc.unary_unary_rpc_method_handler(check, *codec),
+        "Watch": grpc.unary_stream_rpc_method_handler(watch, *codec),
+    }
+    return grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)
+
+
+async def _changes(read: Callable[[], int], stopping: asyncio.Event) -> AsyncIterator[int]:
+    """The value now, and again whenever it has changed; ends after the last word when stopping."""
+    last = None
+    while True:
+        ending = stopping.is_set()
+        if (found := read()) != last:
+            last = found
+            yield found
+        if ending:
+            return
+        try:
+            await asyncio.wait_for(stopping.wait(), _WATCH_SECONDS)
+        except TimeoutError:
+            pass

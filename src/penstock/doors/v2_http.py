@@ -1,0 +1,273 @@
+"""V2 inference bodies: JSON and the binary tensor extension, to Request and from Reply.
+
+Formats: Open Inference Protocol (REST) and Triton's binary tensor data extension, whose raw form
+(header length 0) is one tensor and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any, NoReturn
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from penstock.core import tensors
+from penstock.core.errors import InvalidRequest
+from penstock.core.tensors import Array
+from penstock.core.types import NO_PARAMETERS, Reply, Request, Scalar, Signature, Tensors, TensorSpec
+
+HEADER_LENGTH = b"inference-header-content-length"
+Parts = list[bytes | memoryview]
+
+
+class _Input(Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Scalar] | None = None
+    data: Any = msgspec.UNSET
+
+
+class _Output(Struct):
+    name: str
+    parameters: dict[str, Scalar] | None = None
+
+
+class _Body(Struct):
+    inputs: list[_Input]
+    id: str = ""
+    parameters: dict[str, Scalar] | None = None
+    outputs: list[_Output] | None = None
+
+
+class Form(Struct, frozen=True):
+    """How the caller wants the answer written."""
+
+    id: str = ""
+    binary: bool = False
+    """For outputs that ``by_output`` does not name."""
+    by_output: Mapping[str, bool] = {}
+    timing: bool = False
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_PLAIN = Form()
+
+
+def decode(
+    model: str, version: str, header_length: bytes | None, body: bytes, tags: Mapping[str, str]
+) -> tuple[Request, Form]:
+    """A request and the form of its answer; ``header_length`` is that header's value, if sent.
+
+    Input arrays may share ``body``. Raises InvalidRequest.
+    """
+    if header_length is None:
+        header, tail = body, None
+    else:
+        size = _header_size(header_length, len(body))
+        header, tail = body[:size], memoryview(body)[size:]
+    try:
+        ask = _decode(header)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the inference request is malformed: {error}") from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the inference request is not JSON: {error}") from None
+    inputs = _inputs(ask.inputs, tail)
+    if ask.parameters is None and ask.outputs is None:
+        form = Form(ask.id) if ask.id else _PLAIN
+        return Request(model=model, version=version, inputs=inputs, id=ask.id, tags=tags), form
+    parameters = ask.parameters or NO_PARAMETERS
+    request = Request(
+        model=model,
+        version=version,
+        inputs=inputs,
+        id=ask.id,
+        outputs=_wanted(ask.outputs),
+        deadline=deadline(parameters),
+        priority=_whole(parameters, "priority"),
+        parameters=parameters,
+        tags=tags,
+    )
+    return request, _form(ask, parameters)
+
+
+def decode_raw(model: str, version: str, body: bytes, signature: Signature) -> tuple[Request, Form]:
+    """The raw form: the body is the only input's data, one row; all outputs come back binary."""
+    if len(signature.inputs) != 1:
+        raise InvalidRequest(
+            f"a raw binary request needs a model with one input; model {model!r} has {len(signature.inputs)}"
+        )
+    spec = signature.inputs[0]
+    shape = _raw_shape(spec, len(body))
+    inputs = {spec.name: tensors.from_bytes(spec.name, spec.datatype, shape, _raw_data(spec, body))}
+    return Request(model=model, version=version, inputs=inputs), Form(binary=True)
+
+
+def _raw_shape(spec: TensorSpec, size: int) -> list[int]:
+    """The shape of one row; a single variable dimension takes what the body's length gives."""
+    tail = list(spec.shape[1:]) if spec.shape[:1] == (-1,) else list(spec.shape)
+    batch = [1] if len(tail) < len(spec.shape) else []
+    if spec.datatype == "BYTES":
+        if tail not in ([1], [], [-1]):
+            raise InvalidRequest(f"a raw BYTES request needs shape [1]; input {spec.name!r} has {tail}")
+        return batch + [1] * len(tail)
+    free = tail.count(-1)
+    if free > 1:
+        raise InvalidRequest(
+            f"a raw binary request needs at most one variable dimension; input {spec.name!r} has {free}"
+        )
+    if free:
+        row = tensors.dtype_of(spec.datatype).itemsize
+        for n in tail:
+            row *= n if n != -1 else 1
+        tail[tail.index(-1)] = size // row if row else 0
+    return batch + tail
+
+
+def _raw_data(spec: TensorSpec, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "little") + body if spec.datatype == "BYTES" else body
+
+
+def _header_size(value: bytes, body: int) -> int:
+    if not value.isdigit() or len(value) > 18:
+        raise InvalidRequest(
+            f"Inference-Header-Content-Length is {value.decode('latin-1')[:40]!r}; it must be a whole number"
+        )
+    size = int(value)
+    if size > body:
+        raise InvalidRequest(f"Inference-Header-Content-Length is {size}, but the body has only {body} bytes")
+    return size
+
+
+def _inputs(asked: list[_Input], tail: memoryview | None) -> Tensors:
+    inputs: dict[str, Array] = {}
+    at = 0
+    for item in asked:
+        if item.name in inputs:
+            raise InvalidRequest(f"input {item.name!r} appears twice; each may appear once")
+        size = item.parameters.get("binary_data_size") if item.parameters else None
+        if size is None:
+            if item.data is msgspec.UNSET:
+                _no_data(item)
+            inputs[item.name] = tensors.from_json(item.name, item.datatype, item.shape, item.data)
+        else:
+            raw = _binary(item, size, tail, at)
+            at += len(raw)
+            inputs[item.name] = tensors.from_bytes(item.name, item.datatype, item.shape, raw)
+    if tail is not None and at != len(tail):
+        raise InvalidRequest(
+            f"{len(tail) - at} bytes are left after the binary inputs; the binary_data_size parameters "
+            f"add up to {at}, the body has {len(tail)} after its JSON"
+        )
+    return inputs
+
+
+def _binary(item: _Input, size: Scalar, tail: memoryview | None, at: int) -> memoryview:
+    if tail is None:
+        raise InvalidRequest(
+            f"input {item.name!r} has binary_data_size; that needs the header Inference-Header-Content-Length"
+        )
+    if item.data is not msgspec.UNSET:
+        raise InvalidRequest(f"input {item.name!r} has both data and binary_data_size; it must have one")
+    if type(size) is not int or size < 0:
+        raise InvalidRequest(f"input {item.name!r}: binary_data_size is {size!r}; it must be a whole number")
+    if at + size > len(tail):
+        raise InvalidRequest(
+            f"input {item.name!r} says {size} binary bytes, but only {len(tail) - at} are left in the body"
+        )
+    return tail[at : at + size]
+
+
+def _no_data(item: _Input) -> NoReturn:
+    if item.parameters and "shared_memory_region" in item.parameters:
+        raise InvalidRequest(f"input {item.name!r} is in shared memory, which is not offered; send data")
+    raise InvalidRequest(f"input {item.name!r} has no data; send 'data', or binary data with its size")
+
+
+def _wanted(outputs: list[_Output] | None) -> tuple[str, ...]:
+    if not outputs:
+        return ()
+    names = tuple(output.name for output in outputs)
+    if len(set(names)) != len(names):
+        raise InvalidRequest("an output is asked for twice; each may appear once")
+    for output in outputs:
+        for key in output.parameters or ():
+            if key in ("classification", "shared_memory_region"):
+                raise InvalidRequest(f"output {output.name!r}: parameter {key!r} is not offered")
+    return names
+
+
+def _form(ask: _Body, parameters: Mapping[str, Scalar]) -> Form:
+    by_output = {
+        output.name: _flag(output.parameters, "binary_data")
+        for output in ask.outputs or ()
+        if output.parameters and "binary_data" in output.parameters
+    }
+    return Form(ask.id, _flag(parameters, "binary_data_output"), by_output, _flag(parameters, "timing"))
+
+
+def deadline(parameters: Mapping[str, Scalar]) -> float:
+    """The V2 ``timeout`` parameter (whole µs from now; 0 or absent is none) on the monotonic clock."""
+    timeout = _whole(parameters, "timeout")
+    return monotonic() + timeout / 1e6 if timeout else float("inf")
+
+
+def _whole(parameters: Mapping[str, Scalar], key: str) -> int:
+    value = parameters.get(key, 0)
+    if type(value) is not int or value < 0:
+        raise InvalidRequest(f"parameter {key!r} is {value!r}; it must be a whole number, 0 or more")
+    return value
+
+
+def _flag(parameters: Mapping[str, Scalar], key: str) -> bool:
+    value = parameters.get(key, False)
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"parameter {key!r} is {value!r}; it must be true or false")
+    return value
+
+
+def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
+    """The body in parts, and the length of its JSON if binary data follows it, else 0.
+
+    Raises InvalidRequest where JSON cannot carry an output (NaN, FP16, bytes that are not text).
+    """
+    outputs: list[dict[str, Any]] = []
+    tail: Parts = []
+    for name, array in reply.outputs.items():
+        binary = form.by_output.get(name, form.binary)
+        output: dict[str, Any] = {
+            "name": name,
+            "datatype": tensors.datatype_of(array.dtype),
+            "shape": array.shape,
+        }
+        if binary:
+            raw = tensors.to_bytes(array)
+            output["parameters"] = {"binary_data_size": len(raw)}
+            tail.append(raw)
+        else:
+            output["data"] = tensors.to_json(array, name)
+        outputs.append(output)
+    answer: dict[str, Any] = {"model_name": reply.model, "model_version": reply.version}
+    if form.id:
+        answer["id"] = form.id
+    if form.timing:
+        answer["parameters"] = timing(reply)
+    answer["outputs"] = outputs
+    header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return [header, *tail], len(header) if tail or form.binary else 0
+
+
+def timing(reply: Reply) -> dict[str, int]:
+    """The response parameters that ``timing`` asks for; the gRPC door sends the same three."""
+    spent = reply.timing
+    return {
+        "queue_us": round(spent.queued * 1e6),
+        "compute_us": round(spent.ran * 1e6),
+        "batch_size": spent.batch,
+    }
+
+
+def sizes(parts: Sequence[bytes | memoryview]) -> int:
+    """Bytes in all parts."""
+    return sum(map(len, parts))
