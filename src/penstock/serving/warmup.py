@@ -1,0 +1,282 @@
+"""What is measured when a session comes up: whether rows batch, what batches cost, where they run."""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from statistics import median
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from penstock.core.ports import Session
+from penstock.core.tensors import Array, dtype_of
+from penstock.core.types import Instances, ModelSpec, Signature, Tensors, TensorSpec
+
+Placement = Literal["loop", "thread"]
+Sample = tuple[int, float]
+"""Rows, and the seconds of one run of so many."""
+
+LOOP_ROW = 50e-6
+"""Seconds: a thread hop costs 40 µs, so what runs faster than this is faster in the loop."""
+LOOP_BATCH = 250e-6
+"""Seconds: the longest that the loop may stand still for one batch."""
+MAX_ROWS = 64
+SWEEP = 2.0
+"""Seconds that the measuring of batch sizes may take."""
+VECTOR_SIZES = (16, 1, 8, 32, 64, 224)
+"""Sizes to try for variable axes after the first, a short token sequence first."""
+IMAGE_SIZES = (64, 224, 32, 16, 8, 1)
+"""The same where an input has four axes or more."""
+_TRIALS = 2
+_TOGETHER = 3
+_WARM_RUNS = 2
+_RUNS = 3
+
+
+class Batchability(Struct, frozen=True):
+    """Whether requests may be merged along axis 0, and the sentence that says why not."""
+
+    batched: bool
+    reason: str = ""
+
+
+class Warm(Struct, frozen=True):
+    """What the warm-up found; ``run_seconds`` is of one row, 0 when the model could not be run."""
+
+    batched: bool
+    reason: str
+    samples: list[Sample]
+    placement: Placement
+    run_seconds: float
+
+
+def warm(session: Session, spec: ModelSpec, budget: float = SWEEP) -> Warm:
+    """Everything at once; blocks for about ``budget`` seconds at most, plus a few single runs."""
+    rng = np.random.default_rng(0)
+    size, trouble = find_size(session, rng)
+    if size is None:
+        placement = choose_placement([], spec.instances)
+        return Warm(False, f"it cannot be run on made-up input: {trouble}", [], placement, 0.0)
+    verdict = verify_batching(session, rng, size)
+    samples = sweep(session, rng, size, batched=verdict.batched, budget=budget, max_rows=_most(spec))
+    placement = choose_placement(samples, spec.instances)
+    return Warm(verdict.batched, verdict.reason, samples, placement, row_seconds(samples))
+
+
+def _most(spec: ModelSpec) -> int:
+    if spec.batching.policy == "none":
+        return 1
+    return spec.batching.max_rows or MAX_ROWS
+
+
+def row_seconds(samples: Sequence[Sample]) -> float:
+    """Median seconds of the smallest batch measured; 0 without samples."""
+    least = min((rows for rows, _ in samples), default=0)
+    return median([seconds for rows, seconds in samples if rows == least]) if samples else 0.0
+
+
+# -- made-up input ----------------------------------------------------------------------------------
+
+
+def synthesize(signature: Signature, rows: int, rng: np.random.Generator, size: int = 1) -> Tensors:
+    """Plausible inputs: variable axes are ``rows`` (axis 0) or ``size`` (the others) long.
+
+    Floats are normal; integers are 0 or 1, which any vocabulary holds; BYTES are digits.
+    The first two rows differ, so that rows which influence each other are found out.
+    """
+    return {spec.name: _made_up(spec, rows, rng, size) for spec in signature.inputs}
+
+
+def _made_up(spec: TensorSpec, rows: int, rng: np.random.Generator, size: int) -> Array:
+    shape = [length if length >= 0 else size if axis else rows for axis, length in enumerate(spec.shape)]
+    if spec.datatype == "BYTES":
+        digits = [b"%d" % digit for digit in rng.integers(0, 10, prod(shape))]
+        return np.array(digits, dtype=object).reshape(shape)
+    dtype = dtype_of(spec.datatype)
+    if spec.datatype in ("FP16", "FP32", "FP64", "BF16"):
+        return np.asarray(rng.standard_normal(shape)).astype(dtype)
+    bits = np.asarray(rng.integers(0, 2, shape))
+    if bits.ndim and len(bits) > 1:
+        bits[1] = 1 - bits[0]
+    return bits.astype(dtype)
+
+
+def find_size(session: Session, rng: np.random.Generator) -> tuple[int | None, str]:
+    """A size for the variable axes with which the model runs, or None and the first error."""
+    trouble = ""
+    for size in _sizes(session.signature):
+        try:
+            session.run(synthesize(session.signature, 1, rng, size))
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises
+            trouble = trouble or _one_line(error)
+        else:
+            return size, ""
+    return None, trouble
+
+
+def _sizes(signature: Signature) -> tuple[int, ...]:
+    if not any(-1 in spec.shape[1:] for spec in signature.inputs):
+        return (1,)
+    images = any(len(spec.shape) >= 4 for spec in signature.inputs)
+    return IMAGE_SIZES if images else VECTOR_SIZES
+
+
+# -- may rows be merged? ----------------------------------------------------------------------------
+
+
+def verify_batching(session: Session, rng: np.random.Generator, size: int = 1) -> Batchability:
+    """Runs rows singly and together: batched only if the answers agree row by row."""
+    reason = _declared(session.signature)
+    if reason:
+        return Batchability(False, reason)
+    for _ in range(_TRIALS):
+        together = synthesize(session.signature, _TOGETHER, rng, size)
+        singles = [{name: array[i : i + 1] for name, array in together.items()} for i in range(_TOGETHER)]
+        try:
+            alone = [session.run(inputs) for inputs in singles]
+            whole = session.run(together)
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises
+            return Batchability(False, f"{_TOGETHER} rows cannot be run together: {_one_line(error)}")
+        reason = _compare(alone, whole)
+        if reason:
+            return Batchability(False, reason)
+    return Batchability(True)
+
+
+def _declared(signature: Signature) -> str:
+    """Why the declared shapes rule batching out, or nothing."""
+    if not signature.inputs:
+        return "it has no input"
+    for spec in signature.inputs:
+        if not spec.shape:
+            return f"input {spec.name!r} is a scalar"
+        if spec.shape[0] >= 0:
+            return f"axis 0 of input {spec.name!r} is fixed to {spec.shape[0]}"
+    # An output without axes may be one whose shape the file does not tell: the runs will show.
+    for spec in signature.outputs:
+        if spec.shape and spec.shape[0] >= 0:
+            return f"axis 0 of output {spec.name!r} is fixed to {spec.shape[0]}"
+    return ""
+
+
+def _compare(alone: Sequence[Tensors], whole: Tensors) -> str:
+    for name, batch in whole.items():
+        parts = [answers[name] for answers in alone]
+        if (
+            any(not part.ndim or len(part) != 1 for part in parts)
+            or not batch.ndim
+            or len(batch) != len(parts)
+        ):
+            shapes = f"{list(parts[0].shape)} for one row and {list(batch.shape)} for {len(parts)}"
+            return f"axis 0 of output {name!r} does not follow the rows: {shapes}"
+        if any(part.shape[1:] != batch.shape[1:] for part in parts):
+            return f"output {name!r} has another shape when rows run together"
+        if not _agree(np.concatenate(parts), batch):
+            return f"output {name!r} of a row changes with the rows beside it"
+    return ""
+
+
+def _agree(alone: Array, batch: Array) -> bool:
+    """Equal; floats within a part of the output's scale: 1/1000, and 1/50 for 16 bits."""
+    if alone.dtype.kind in "OSUbiu":
+        return bool(np.array_equal(alone, batch))
+    left, right = alone.astype(np.float64), batch.astype(np.float64)
+    finite = np.abs(left[np.isfinite(left)])
+    part = 1e-3 if alone.dtype.itemsize > 2 else 2e-2
+    scale = float(finite.max()) if finite.size else 0.0
+    return bool(np.allclose(left, right, rtol=0.0, atol=part * scale, equal_nan=True))
+
+
+# -- what do batches cost? --------------------------------------------------------------------------
+
+
+def sweep(
+    session: Session,
+    rng: np.random.Generator,
+    size: int = 1,
+    *,
+    batched: bool = True,
+    budget: float = SWEEP,
+    max_rows: int = MAX_ROWS,
+) -> list[Sample]:
+    """Seconds of three runs each at 1, 2, 4 … rows, for as long as the budget (seconds) lasts.
+
+    One row is always measured.
+    A size that fails or would outlast the budget ends the sweep, and so does one four times the size
+    from which a row hardly gets cheaper.
+    """
+    end = perf_counter() + budget
+    samples: list[Sample] = []
+    per_row: dict[int, float] = {}
+    last = 0.0
+    for rows in _powers(max_rows if batched else 1):
+        if samples and (perf_counter() + 2 * last * (_WARM_RUNS + _RUNS) > end or rows > 4 * _knee(per_row)):
+            break
+        inputs = synthesize(session.signature, rows, rng, size)
+        try:
+            seconds = _measure(session, inputs, end)
+        except Exception:  # noqa: BLE001 - e.g. out of memory: smaller batches still serve
+            break
+        samples.extend((rows, each) for each in seconds)
+        last = median(seconds)
+        per_row[rows] = last / rows
+    return samples
+
+
+def _knee(per_row: dict[int, float]) -> int:
+    """The smallest size whose cost of a row is within 5 % of the best."""
+    best = min(per_row.values())
+    return min(rows for rows, cost in per_row.items() if cost <= 1.05 * best)
+
+
+def _measure(session: Session, inputs: Tensors, end: float) -> list[float]:
+    for _ in range(_WARM_RUNS):
+        session.run(inputs)
+        if perf_counter() > end:
+            break
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < _RUNS and perf_counter() < end):
+        start = perf_counter()
+        session.run(inputs)
+        seconds.append(perf_counter() - start)
+    return seconds
+
+
+def _powers(most: int) -> Iterator[int]:
+    rows = 1
+    while rows < most:
+        yield rows
+        rows *= 2
+    yield most
+
+
+# -- where do they run? -----------------------------------------------------------------------------
+
+
+def choose_placement(samples: Sequence[Sample], instances: Instances) -> Placement:
+    """The loop for models so quick that a thread hop costs more, at every batch size measured."""
+    if instances.placement != "auto":
+        return instances.placement
+    if instances.count > 1 or not samples:
+        return "thread"
+    sizes = {rows for rows, _ in samples}
+    longest = max(median(s for rows, s in samples if rows == size) for size in sizes)
+    return "loop" if row_seconds(samples) <= LOOP_ROW and longest <= LOOP_BATCH else "thread"
+
+
+def choose_layout(instances: Instances, cores: int) -> tuple[int, int]:
+    """(instances, threads of each) for so many cores; what the settings name is kept."""
+    count, threads = instances.count, instances.threads
+    if count and threads:
+        return count, threads
+    if count:
+        return count, max(1, cores // count)
+    if threads:
+        return max(1, cores // threads), threads
+    return 1, cores
+
+
+def _one_line(error: BaseException) -> str:
+    text: Any = " ".join(str(error).split()) or type(error).__name__
+    return str(text[:300])
