@@ -1,0 +1,97 @@
+"""``penstock models``: what a server holds, in what state, where it runs and how fast."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import typer
+
+from penstock.cli.options import LOCAL, AsJson, Ca, Key, Url, connect
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLOURS = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "red"}
+
+
+def command(url: Url = LOCAL, json: AsJson = False, key: Key = "", ca: Ca = "") -> None:
+    """Show a server's models: versions, states, where they run, how fast.
+
+    A star marks the live version: the one that answers requests which name none.
+    """
+    with connect(url, key, ca) as client:
+        models = client.status()
+    if json:
+        typer.echo(orjson.dumps(models, option=orjson.OPT_INDENT_2))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(table(models) if models else f"no models at {url}; put one into its repository")
+
+
+def table(models: list[dict[str, Any]]) -> "Table":
+    """One line a version."""
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("model", "version", "state", "engine", "runs in", "batches"):
+        shown.add_column(name, overflow="fold")
+    for name in ("run ms", "p50 ms", "p99 ms"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for model in models:
+        shown.add_row(*cells(model))
+    return shown
+
+
+def cells(model: Mapping[str, Any]) -> list[str]:
+    """The words for one version; what is not known (yet) is a dash."""
+    from rich.markup import escape
+
+    state = model.get("state", "")
+    colour = COLOURS.get(state, "white")
+    reason = f" ({escape(model['reason'])})" if model.get("reason") else ""
+    return [
+        escape(model["name"]),
+        f"{escape(model['version'])}{' *' if model.get('live') else ''}",
+        f"[{colour}]{state}{reason}[/]",
+        escape(model.get("platform") or "–"),
+        where(model),
+        batches(model),
+        number(model.get("run_ms") or None),
+        number(model.get("p50_ms")),
+        p99(model),
+    ]
+
+
+def where(model: Mapping[str, Any]) -> str:
+    """``loop``, or how many instances of how many threads."""
+    if not model.get("placement"):
+        return "–"
+    instances, threads = model.get("instances", 1), model.get("threads", 1)
+    return f"{model['placement']}, {instances} × {threads} thread{'s' if threads != 1 else ''}"
+
+
+def batches(model: Mapping[str, Any]) -> str:
+    """The policy and its cap in rows, or why there is none."""
+    if not model.get("placement"):
+        return "–"
+    if not model.get("batched"):
+        return "no"
+    return f"{model.get('policy', 'yes')}, up to {model.get('batch_cap', '?')}"
+
+
+def p99(model: Mapping[str, Any]) -> str:
+    """The p99 beside its target, red when over."""
+    value, target = model.get("p99_ms"), model.get("target_p99_ms")
+    if not target:
+        return number(value)
+    text = f"{number(value)} / {number(target)}"
+    return f"[red]{text}[/]" if value is not None and value > target else text
+
+
+def number(value: float | None) -> str:
+    """Three digits that matter."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,94 @@
+"""``penstock models``."""
+
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from penstock.cli.models import batches, cells, number, table, where
+from tests.cli.command import run
+from tests.cli.v2_server import V2Server, ok
+
+MODEL: dict[str, Any] = {
+    "name": "digits",
+    "version": "2",
+    "state": "READY",
+    "reason": "",
+    "live": True,
+    "platform": "onnxruntime_onnx",
+    "batched": True,
+    "placement": "thread",
+    "instances": 2,
+    "threads": 1,
+    "batch_cap": 32,
+    "run_ms": 3.14159,
+    "load_seconds": 0.5,
+    "p50_ms": 4.2,
+    "p99_ms": 31.0,
+    "policy": "slo",
+    "target_p99_ms": 25.0,
+}
+BROKEN: dict[str, Any] = {
+    "name": "bad",
+    "version": "1",
+    "state": "UNAVAILABLE",
+    "reason": "no [model] file",
+    "live": False,
+    "placement": "",
+}
+
+
+def text(models: list[dict[str, Any]]) -> str:
+    console = Console(width=200, file=None, no_color=True)
+    with console.capture() as captured:
+        console.print(table(models))
+    return captured.get()
+
+
+def test_a_line_says_state_place_batches_and_times() -> None:
+    line = text([MODEL]).splitlines()[1].split("  ")
+    assert [cell.strip() for cell in line if cell.strip()] == [
+        "digits",
+        "2 *",
+        "READY",
+        "onnxruntime_onnx",
+        "thread, 2 × 1 thread",
+        "slo, up to 32",
+        "3.14",
+        "4.2",
+        "31 / 25",
+    ]
+
+
+def test_a_missed_target_is_red() -> None:
+    assert cells(MODEL)[-1] == "[red]31 / 25[/]"
+    assert cells(MODEL | {"target_p99_ms": 50.0})[-1] == "31 / 50"
+
+
+def test_a_model_that_does_not_serve_shows_why_and_dashes() -> None:
+    assert "UNAVAILABLE (no [model] file)" in text([BROKEN])
+    assert cells(BROKEN)[3:] == ["–"] * 6
+
+
+def test_placement_and_batching_in_words() -> None:
+    assert where(MODEL | {"placement": "loop", "instances": 1, "threads": 2}) == "loop, 1 × 2 threads"
+    assert batches(MODEL | {"batched": False}) == "no"
+
+
+def test_numbers_have_three_digits() -> None:
+    assert [number(x) for x in (None, 0.01234, 1.0, 12.345, 1234.5)] == ["–", "0.0123", "1", "12.3", "1234"]
+
+
+def test_json_is_the_servers_list(capsys: pytest.CaptureFixture[str]) -> None:
+    with V2Server(routes={"/penstock/models": ok({"models": [MODEL, BROKEN]})}) as server:
+        assert run("models", "--url", server.url, "--json") == 0
+        assert json.loads(capsys.readouterr().out) == [MODEL, BROKEN]
+        assert run("models", "--url", server.url) == 0
+        assert "digits" in capsys.readouterr().out
+
+
+def test_an_empty_server_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with V2Server(routes={"/penstock/models": ok({"models": []})}) as server:
+        run("models", "--url", server.url)
+    assert capsys.readouterr().out.startswith("no models at")
