@@ -63,7 +63,7 @@ async def _server_metadata(plane: Plane, call: Call) -> Any:
 async def _model_metadata(plane: Plane, call: Call) -> Any:
     state = _loaded(plane.models, call.message)
     message = pb.ModelMetadataResponse(name=state.name, platform=state.platform)
-    message.versions.extend([state.version] if call.message.version else _versions(plane.models, state.name))
+    message.versions.extend(_versions(plane.models, state.name))
     _add_tensors(message.inputs, state.signature.inputs)
     _add_tensors(message.outputs, state.signature.outputs)
     return message
@@ -166,14 +166,14 @@ def _value(name: str, parameter: Any) -> Any:
 RPCS: dict[str, tuple[Role | None, Rpc]] = {
     "ServerLive": (None, _server_live),
     "ServerReady": (None, _server_ready),
-    "ModelReady": (None, _model_ready),
+    "ModelReady": ("infer", _model_ready),
     "ServerMetadata": ("infer", _server_metadata),
     "ModelMetadata": ("infer", _model_metadata),
     "ModelInfer": ("infer", _model_infer),
     "ModelConfig": ("infer", _model_config),
     "ModelStatistics": ("infer", _model_statistics),
-    "RepositoryIndex": ("infer", _repository_index),
+    "RepositoryIndex": ("admin", _repository_index),
     "RepositoryModelLoad": ("admin", _model_load),
     "RepositoryModelUnload": ("admin", _model_unload),
 }
-"""By RPC: the role its caller needs (none: probes carry no key), and the function that answers."""
+"""By RPC: the role its caller needs (None: probes carry no key), and the function that answers."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
@@ -88,7 +88,7 @@ def _listen(server: grpc.aio.Server, address: str, options: Options) -> int:
         raise BadSetting(f"gRPC cannot listen on {address}: {error}") from None
 
 
-def _inference(plane: Plane, keys: Keys) -> grpc.GenericRpcHandler:
+def _inference(plane: Plane, keys: Keys) -> "grpc.GenericRpcHandler[Any, Any]":
     methods = {
         method.name: grpc.unary_unary_rpc_method_handler(_guarded(plane, keys, method, *RPCS[method.name]))
         for method in _SERVICE.methods
@@ -103,15 +103,17 @@ def _guarded(
     parse = GetMessageClass(method.input_type).FromString
 
     async def answer(raw: bytes, context: Context) -> bytes:
-        message = None
+        message: Any = None
+        problem: PenstockError
         try:
-            tags = {key: str(value) for key, value in context.invocation_metadata() if key in _METADATA}
+            tags = _tags(context)
             key = key_of(tags.pop("authorization", None), tags.pop("x-api-key", None))
             if role is not None:
                 keys.require(key, role)
             message = parse(raw)
             reply = await rpc(plane, Call(message, context.time_remaining(), tags))
-            return reply.SerializeToString()  # type: ignore[no-any-return]
+            out: bytes = reply.SerializeToString()
+            return out
         except PenstockError as error:
             problem = error
         except DecodeError:
@@ -121,10 +123,15 @@ def _guarded(
                 raise
             problem = Failed("the request was dropped by the server")
         except Exception:
-            problem = _unexpected(method.name, getattr(message, "id", ""))
+            log.exception("%s failed unexpectedly; request id %r", method.name, getattr(message, "id", ""))
+            problem = Failed(f"{method.name} failed unexpectedly; the server's log says why")
         return await _refuse(context, problem)
 
     return answer
+
+
+def _tags(context: Context) -> dict[str, str]:
+    return {key: str(value) for key, value in context.invocation_metadata() or () if key in _METADATA}
 
 
 def _caller_gone() -> bool:
@@ -133,12 +140,7 @@ def _caller_gone() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _unexpected(method: str, request_id: str) -> PenstockError:
-    log.exception("%s failed unexpectedly; request id %r", method, request_id)
-    return Failed(f"{method} failed unexpectedly; the server's log says why")
-
-
-async def _refuse(context: Context, problem: PenstockError) -> Any:
+async def _refuse(context: Context, problem: PenstockError) -> NoReturn:
     """End the call with the error's status; a full queue says when to come back (gRFC A6)."""
     trailing: tuple[tuple[str, str], ...] = ()
     if isinstance(problem, Overloaded):
@@ -147,7 +149,7 @@ async def _refuse(context: Context, problem: PenstockError) -> Any:
     await context.abort(code, str(problem)[:_MOST_DETAILS], trailing)
 
 
-def _health(models: Models, stopping: asyncio.Event) -> grpc.GenericRpcHandler:
+def _health(models: Models, stopping: asyncio.Event) -> "grpc.GenericRpcHandler[Any, Any]":
     """grpc.health.v1: ``""`` is the whole server, any other service name is a model's."""
     status = health_pb2.HealthCheckResponse
     watchers: set[object] = set()
