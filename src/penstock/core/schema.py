@@ -30,7 +30,7 @@ def convert(values: Mapping[str, Any], into: type[T], where: str) -> T:
 
 
 def _sentence(message: str, values: Mapping[str, Any], into: type[msgspec.Struct]) -> str:
-    """msgspec's message, led by the key, and with what is allowed or what was found."""
+    """The message of msgspec, led by the key, and with what is allowed or what was found."""
     text, _, path = message.replace("`", "").partition(" - at ")
     key = path.removeprefix("$").removeprefix(".") or "the settings"
     found: Any = values

@@ -1,0 +1,158 @@
+"""A model's folder on disk as its spec, its versions and their fingerprints."""
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from penstock.core.errors import BadSetting
+from penstock.core.types import ModelSpec
+from penstock.engines import FILES
+from penstock.repository.spec import SPEC, TRITON, read_spec
+from penstock.repository.versions import natural
+
+Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
+"""Relative name, size and mtime (ns) of every file; no inode, because network file systems renumber."""
+
+_MAX_FILES, _MAX_DEPTH = 10_000, 8
+
+
+class VersionFolder(Struct, frozen=True):
+    """One version: ``path`` is the model's file, ``fingerprint`` covers all files of its folder."""
+
+    version: str
+    path: Path
+    fingerprint: Fingerprint
+
+
+class ModelFolder(Struct, frozen=True):
+    """One model; ``spec`` is None, and ``error`` says why, when its settings cannot be read.
+
+    ``error`` is also set when the settings are fine but there is nothing to serve.
+    ``fingerprint`` covers the settings and the label files, not the versions.
+    ``warnings`` are about the settings, ``doubts`` about folders that might be versions but are not.
+    """
+
+    name: str
+    spec: ModelSpec | None
+    error: str = ""
+    fingerprint: Fingerprint = ()
+    versions: Mapping[str, VersionFolder] = {}
+    warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def read(folder: Path, defaults: ModelSpec, known: ModelFolder | None = None) -> ModelFolder | None:
+    """One model's folder; None when it is no model's. What is wrong inside becomes its ``error``.
+
+    ``known``, the last answer, spares parsing settings that have not changed; what was a model's
+    folder stays one, though it be emptied. Blocks.
+    """
+    settings = (stamp(folder / SPEC, SPEC), stamp(folder / TRITON, TRITON))
+    try:
+        if known is not None and known.spec is not None and known.fingerprint[:2] == settings:
+            spec, warnings = known.spec, known.warnings
+        else:
+            spec, warnings = read_spec(folder, defaults)
+        versions, doubts = _versions(folder, spec)
+        error = "" if versions else _misplaced(folder)
+    except BadSetting as reason:
+        return ModelFolder(folder.name, None, str(reason), settings)
+    except OSError as reason:
+        error = f"{reason.filename or folder} cannot be read: {reason.strerror or reason}"
+        return ModelFolder(folder.name, None, error, settings)
+    if known is None and settings == _NO_SETTINGS and not (versions or error or doubts):
+        return None
+    error = error or ("" if versions else " ".join(doubts) or _expected(folder, spec))
+    labels = tuple(stamp(folder / file, file) for file in sorted(spec.labels.values()))
+    return ModelFolder(folder.name, spec, error, settings + labels, versions, warnings, doubts)
+
+
+_NO_SETTINGS = ((SPEC, -1, 0), (TRITON, -1, 0))
+
+
+def _versions(folder: Path, spec: ModelSpec) -> tuple[dict[str, VersionFolder], tuple[str, ...]]:
+    found: dict[str, VersionFolder] = {}
+    doubts: list[str] = []
+    for entry in sorted(_visible(folder), key=lambda entry: natural(entry.name)):
+        try:
+            file = model_file(entry, spec) if entry.is_dir() else None
+            if file is not None:
+                found[entry.name] = VersionFolder(entry.name, file, fingerprint(entry))
+        except (BadSetting, OSError) as error:
+            doubts.append(str(error))
+    return found, tuple(doubts)
+
+
+def model_file(folder: Path, spec: ModelSpec) -> Path | None:
+    """What to load from a version's folder; None when it holds no model.
+
+    An engine of the user's own, whose endings are not known, takes ``model`` with any ending.
+    Raises BadSetting when several files could be meant.
+    """
+    if spec.file:
+        return folder / spec.file if (folder / spec.file).exists() else None
+    endings = [ending for ending, engine in FILES.items() if spec.engine in ("", engine)]
+    entries = _visible(folder)
+    found = [e for e in entries if e.stem == "model" and (not endings or e.suffix in endings)]
+    found = found or [e for e in entries if e.suffix in endings and e.is_file()]
+    if len(found) > 1:
+        names = ", ".join(entry.name for entry in found)
+        raise BadSetting(f"{folder} holds {names}; say which with 'file' in {SPEC}.")
+    return found[0] if found else None
+
+
+def _misplaced(folder: Path) -> str:
+    """What a folder without versions has got wrong, when that can be seen."""
+    for file in _visible(folder):
+        if file.suffix in FILES and file.is_file():
+            return f"{file} lies in the model's own folder; move it to {folder / '1' / file.name}"
+    return ""
+
+
+def _expected(folder: Path, spec: ModelSpec) -> str:
+    usual = spec.file or f"model{next(iter(FILES))}"
+    return f"{folder} has no version; put the model at {folder / '1' / usual}"
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Of all visible files below, links followed; raises OSError when the folder cannot be listed."""
+    return tuple(islice(_walk(folder, "", _MAX_DEPTH), _MAX_FILES))
+
+
+def _walk(folder: Path | str, prefix: str, depth: int) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as entries:
+        visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    for entry in visible:
+        if not entry.is_dir():
+            yield stamp(Path(entry.path), prefix + entry.name)
+        elif depth:
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", depth - 1)
+
+
+def stamp(file: Path, name: str) -> tuple[str, int, int]:
+    """One file's part of a fingerprint; a file that is not there has size -1."""
+    try:
+        found = file.stat()
+    except OSError:
+        return name, -1, 0
+    return name, found.st_size, found.st_mtime_ns
+
+
+def single(file: Path, defaults: ModelSpec) -> ModelFolder:
+    """One model file by itself: the model is called as the file is, its version is ``1``.
+
+    Files beside it that begin with its name (external weights) belong to it.
+    """
+    beside = sorted(entry for entry in file.parent.iterdir() if entry.name.startswith(file.name))
+    prints = tuple(stamp(entry, entry.name) for entry in beside)
+    spec = msgspec.structs.replace(defaults, name=file.stem, versions="latest")
+    return ModelFolder(file.stem, spec, versions={"1": VersionFolder("1", file, prints)})

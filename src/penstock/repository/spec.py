@@ -1,0 +1,96 @@
+"""How a model is to be served: model.toml, else config.pbtxt, over the user's own defaults."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from penstock.core.errors import BadSetting
+from penstock.core.schema import convert
+from penstock.core.types import ModelSpec
+from penstock.repository.versions import check
+
+SPEC, TRITON = "model.toml", "config.pbtxt"
+
+
+def read_spec(folder: Path, defaults: ModelSpec) -> tuple[ModelSpec, tuple[str, ...]]:
+    """The spec of the model in ``folder``, and warnings. Blocks.
+
+    Raises BadSetting naming the file and, where it is a matter of syntax, the line.
+    """
+    toml, triton = folder / SPEC, folder / TRITON
+    if toml.is_file():
+        both = f"{triton} is not read because there is a {SPEC}; remove one of them"
+        spec = _overlay(defaults, _toml(toml))
+        return _checked(spec, folder, toml), (both,) if triton.is_file() else ()
+    if triton.is_file():
+        from penstock.repository.triton import parse
+
+        parsed, warnings = parse(_text(triton), str(triton))
+        spec = _overlay(defaults, _changed(msgspec.to_builtins(parsed), _PLAIN))
+        return _checked(spec, folder, triton), tuple(warnings)
+    return _checked(defaults, folder, folder), ()
+
+
+_PLAIN: dict[str, Any] = msgspec.to_builtins(ModelSpec())
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadSetting(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"{file}: {error}") from None
+    convert(values, ModelSpec, str(file))
+    return values
+
+
+def _changed(values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what differs from the plain defaults, so that the user's own defaults show through."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(plain.get(key), dict):
+            out[key] = _changed(value, plain[key])
+        elif key not in plain or value != plain[key]:
+            out[key] = value
+    return out
+
+
+def _overlay(defaults: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    return msgspec.convert(_merged(msgspec.to_builtins(defaults), values), ModelSpec)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merged(out[key], value) if both else value
+    return out
+
+
+def _checked(spec: ModelSpec, folder: Path, where: Path) -> ModelSpec:
+    if spec.name and spec.name != folder.name:
+        raise BadSetting(
+            f"{where}: name is {spec.name!r}, but the folder is {folder.name!r}; they must be the same"
+        )
+    if Path(spec.file).is_absolute() or ".." in Path(spec.file).parts:
+        raise BadSetting(f"{where}: file is {spec.file!r}; it must be a path inside the version's folder")
+    queue = spec.queue
+    if queue.default_priority > queue.max_priority:
+        raise BadSetting(
+            f"{where}: queue.default_priority is {queue.default_priority}; "
+            f"it must be at most queue.max_priority, {queue.max_priority}"
+        )
+    try:
+        check(spec.versions)
+    except BadSetting as error:
+        raise BadSetting(f"{where}: {error}") from None
+    return msgspec.structs.replace(spec, name=folder.name)
