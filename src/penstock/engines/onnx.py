@@ -1,17 +1,19 @@
 """ONNX Runtime: sessions from .onnx and .ort files, with its providers and options per model."""
 
-import os
+import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed
-from penstock.core.schema import nearest
+import numpy as np
+
+from penstock.core.errors import InvalidRequest, LoadFailed
 from penstock.core.tensors import Array, dtype_of
-from penstock.core.types import ModelSpec, Onnx, Scalar, Signature, Tensors, TensorSpec
+from penstock.core.types import ModelSpec, Signature, Tensors, TensorSpec
+from penstock.engines.onnx_options import FATAL, choose_providers, one_line, session_options
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession
 
 USUAL_FILE = "model.onnx"
 DATATYPES = {
@@ -31,9 +33,6 @@ DATATYPES = {
     "tensor(string)": "BYTES",
 }
 """V2 datatypes by ONNX Runtime's names."""
-CONFIG = {"session.intra_op.allow_spinning": "0"}
-"""Idle pool threads sleep: by default they spin, and eat the event loop's share of the cores."""
-_FATAL = 4
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
@@ -45,14 +44,15 @@ class OnnxEngine:
         import onnxruntime as ort
 
         path = _find(spec, files)
-        providers = _providers(spec.onnx, ort.get_available_providers())
+        providers = choose_providers(spec.onnx, ort.get_available_providers())
         # Whatever goes wrong is raised, and answered by whoever called; stderr is not ours to fill.
-        ort.set_default_logger_severity(_FATAL)
-        options = _options(ort, spec)
+        ort.set_default_logger_severity(FATAL)
+        options = session_options(ort, spec)
         try:
             inner = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
         except Exception as error:
-            raise LoadFailed(f"ONNX Runtime refuses {path.name}: {_reason(error)}") from error
+            why = one_line(error).replace(str(path), path.name)
+            raise LoadFailed(f"ONNX Runtime refuses {path.name}: {why}") from error
         _check_provider(providers[0][0], inner)
         return OnnxSession(inner, _signature(path.name, inner), options.intra_op_num_threads)
 
@@ -98,30 +98,10 @@ def _find(spec: ModelSpec, files: Path) -> Path:
     path = files if files.is_file() else files / (spec.file or USUAL_FILE)
     if path.is_file():
         return path
-    there = sorted(file.name for file in files.iterdir()) if files.is_dir() else []
-    have = (
-        f"it has {', '.join(there[:8])}"
-        if there
-        else "it is empty"
-        if files.is_dir()
-        else "there is no such folder"
-    )
-    raise LoadFailed(f'no file {path.name} in {files.name}: {have}; name another with file = "…"')
-
-
-def _providers(onnx: Onnx, available: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    wanted = list(dict.fromkeys(onnx.providers))
-    if not wanted:
-        raise BadSetting("onnx.providers is empty; the default is CPUExecutionProvider")
-    for name in wanted:
-        if name not in available:
-            raise LoadFailed(
-                f"this build of ONNX Runtime has no execution provider {name!r}; have {', '.join(available)}"
-            )
-    for name in onnx.provider_options:
-        if name not in wanted:
-            raise BadSetting(f"onnx.provider_options: {name!r} is not in providers; {nearest(name, wanted)}")
-    return [(name, dict(onnx.provider_options.get(name, {}))) for name in wanted]
+    if not files.is_dir():
+        raise LoadFailed(f"no folder {files.name}")
+    there = ", ".join(sorted(file.name for file in files.iterdir())[:8])
+    raise LoadFailed(f"no {path.name} in {files.name}, which has {there or 'nothing'}; `file` names another")
 
 
 def _check_provider(wanted: str, inner: "InferenceSession") -> None:
@@ -132,44 +112,6 @@ def _check_provider(wanted: str, inner: "InferenceSession") -> None:
             f"execution provider {wanted} could not start (are its libraries and its device there?); "
             f"ONNX Runtime fell back to {', '.join(got)}"
         )
-
-
-def _options(ort: Any, spec: ModelSpec) -> "SessionOptions":
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = spec.instances.threads or len(os.sched_getaffinity(0))
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL
-    for name, value in (CONFIG | dict(spec.onnx.session)).items():
-        if "." in name:
-            options.add_session_config_entry(name, _text(value))
-        else:
-            _set(ort, options, name, value)
-    return options
-
-
-def _set(ort: Any, options: "SessionOptions", name: str, value: Scalar) -> None:
-    kind = type(options)
-    known = [key for key in dir(kind) if isinstance(getattr(kind, key), property)]
-    if name not in known:
-        raise BadSetting(f"onnx.session: no option {name!r}; {nearest(name, known)}")
-    try:
-        setattr(options, name, _value(ort, getattr(options, name), value))
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise BadSetting(f"onnx.session.{name} cannot be {value!r}: {_reason(error)}") from error
-
-
-def _value(ort: Any, now: Any, value: Scalar) -> Any:
-    """Options that are enumerations may be named, e.g. ``ORT_ENABLE_BASIC``."""
-    members = getattr(type(now), "__members__", None)
-    if members is None:
-        return value
-    if value not in members:
-        raise ValueError(f"have {', '.join(members)}")
-    return members[value]
-
-
-def _text(value: Scalar) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _signature(file: str, inner: "InferenceSession") -> Signature:
@@ -195,14 +137,12 @@ def _advice(kind: str) -> str:
 
 def _plain(name: str, array: Array) -> Array:
     """ONNX Runtime reads foreign byte order as its own, and makes text of bytes with ``str()``."""
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OSU":
         return _decode(name, array)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _decode(name: str, array: Array) -> Array:
-    import numpy as np
-
     try:
         texts = [value.decode() if isinstance(value, bytes) else value for value in array.flat]
     except UnicodeDecodeError:
@@ -214,7 +154,6 @@ def _decode(name: str, array: Array) -> Array:
 
 def _run_bfloat16(inner: "InferenceSession", feed: dict[str, Array], names: list[str]) -> Tensors:
     """By OrtValue: ONNX Runtime neither takes nor gives numpy arrays of bfloat16."""
-    import numpy as np
     from onnxruntime import OrtValue
 
     # The values share the arrays' memory: these must live until the run is over.
@@ -233,24 +172,12 @@ def _array(value: Any) -> Array:
     if value.data_type() != "tensor(bfloat16)":
         array: Array = value.numpy()
         return array
-    import ctypes
-
     raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
-    import numpy as np
-
     return np.frombuffer(raw, dtype_of("BF16")).reshape(value.shape())
-
-
-def _reason(error: BaseException) -> str:
-    """ONNX Runtime's message in one line, without its code: ``[ONNXRuntimeError] : 7 : NAME : …``."""
-    text = " ".join(str(error).split())
-    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text
 
 
 def _trim() -> None:
     """Asks glibc for the freed pages that it keeps; nothing on other C libraries."""
-    import ctypes
-
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError):

@@ -1,17 +1,18 @@
 """What is measured when a session comes up: whether rows batch, what batches cost, where they run."""
 
 from collections.abc import Iterator, Sequence
-from math import prod
+from math import ceil
 from statistics import median
 from time import perf_counter
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
 from penstock.core.ports import Session
-from penstock.core.tensors import Array, dtype_of
-from penstock.core.types import Instances, ModelSpec, Signature, Tensors, TensorSpec
+from penstock.core.tensors import Array
+from penstock.core.types import Instances, ModelSpec, Signature, Tensors
+from penstock.serving.synthesize import find_size, one_line, synthesize
 
 Placement = Literal["loop", "thread"]
 Sample = tuple[int, float]
@@ -21,14 +22,13 @@ LOOP_ROW = 50e-6
 """Seconds: a thread hop costs 40 µs, so what runs faster than this is faster in the loop."""
 LOOP_BATCH = 250e-6
 """Seconds: the longest that the loop may stand still for one batch."""
+SLOW_ROW = 10e-3
+"""Seconds: a row that takes longer is spread over threads, one for each of these."""
 MAX_ROWS = 64
 SWEEP = 2.0
 """Seconds that the measuring of batch sizes may take."""
-VECTOR_SIZES = (16, 1, 8, 32, 64, 224)
-"""Sizes to try for variable axes after the first, a short token sequence first."""
-IMAGE_SIZES = (64, 224, 32, 16, 8, 1)
-"""The same where an input has four axes or more."""
 _TRIALS = 2
+_PATIENCE = 1.0  # seconds after which a slow model is not asked twice
 _TOGETHER = 3
 _WARM_RUNS = 2
 _RUNS = 3
@@ -76,52 +76,6 @@ def row_seconds(samples: Sequence[Sample]) -> float:
     return median([seconds for rows, seconds in samples if rows == least]) if samples else 0.0
 
 
-# -- made-up input ----------------------------------------------------------------------------------
-
-
-def synthesize(signature: Signature, rows: int, rng: np.random.Generator, size: int = 1) -> Tensors:
-    """Plausible inputs: variable axes are ``rows`` (axis 0) or ``size`` (the others) long.
-
-    Floats are normal; integers are 0 or 1, which any vocabulary holds; BYTES are digits.
-    The first two rows differ, so that rows which influence each other are found out.
-    """
-    return {spec.name: _made_up(spec, rows, rng, size) for spec in signature.inputs}
-
-
-def _made_up(spec: TensorSpec, rows: int, rng: np.random.Generator, size: int) -> Array:
-    shape = [length if length >= 0 else size if axis else rows for axis, length in enumerate(spec.shape)]
-    if spec.datatype == "BYTES":
-        digits = [b"%d" % digit for digit in rng.integers(0, 10, prod(shape))]
-        return np.array(digits, dtype=object).reshape(shape)
-    dtype = dtype_of(spec.datatype)
-    if spec.datatype in ("FP16", "FP32", "FP64", "BF16"):
-        return np.asarray(rng.standard_normal(shape)).astype(dtype)
-    bits = np.asarray(rng.integers(0, 2, shape))
-    if bits.ndim and len(bits) > 1:
-        bits[1] = 1 - bits[0]
-    return bits.astype(dtype)
-
-
-def find_size(session: Session, rng: np.random.Generator) -> tuple[int | None, str]:
-    """A size for the variable axes with which the model runs, or None and the first error."""
-    trouble = ""
-    for size in _sizes(session.signature):
-        try:
-            session.run(synthesize(session.signature, 1, rng, size))
-        except Exception as error:  # noqa: BLE001 - whatever a framework raises
-            trouble = trouble or _one_line(error)
-        else:
-            return size, ""
-    return None, trouble
-
-
-def _sizes(signature: Signature) -> tuple[int, ...]:
-    if not any(-1 in spec.shape[1:] for spec in signature.inputs):
-        return (1,)
-    images = any(len(spec.shape) >= 4 for spec in signature.inputs)
-    return IMAGE_SIZES if images else VECTOR_SIZES
-
-
 # -- may rows be merged? ----------------------------------------------------------------------------
 
 
@@ -130,14 +84,17 @@ def verify_batching(session: Session, rng: np.random.Generator, size: int = 1) -
     reason = _declared(session.signature)
     if reason:
         return Batchability(False, reason)
-    for _ in range(_TRIALS):
+    start = perf_counter()
+    for trial in range(_TRIALS):
+        if trial and perf_counter() - start > _PATIENCE:
+            break
         together = synthesize(session.signature, _TOGETHER, rng, size)
         singles = [{name: array[i : i + 1] for name, array in together.items()} for i in range(_TOGETHER)]
         try:
             alone = [session.run(inputs) for inputs in singles]
             whole = session.run(together)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises
-            return Batchability(False, f"{_TOGETHER} rows cannot be run together: {_one_line(error)}")
+            return Batchability(False, f"{_TOGETHER} rows cannot be run together: {one_line(error)}")
         reason = _compare(alone, whole)
         if reason:
             return Batchability(False, reason)
@@ -265,18 +222,21 @@ def choose_placement(samples: Sequence[Sample], instances: Instances) -> Placeme
     return "loop" if row_seconds(samples) <= LOOP_ROW and longest <= LOOP_BATCH else "thread"
 
 
-def choose_layout(instances: Instances, cores: int) -> tuple[int, int]:
-    """(instances, threads of each) for so many cores; what the settings name is kept."""
-    count, threads = instances.count, instances.threads
-    if count and threads:
-        return count, threads
-    if count:
-        return count, max(1, cores // count)
-    if threads:
-        return max(1, cores // threads), threads
-    return 1, cores
+def choose_layout(
+    instances: Instances, cores: int, row_seconds: float = 0.0, *, accelerated: bool = False
+) -> tuple[int, int]:
+    """(instances, threads of each); what the settings name is kept.
 
-
-def _one_line(error: BaseException) -> str:
-    text: Any = " ".join(str(error).split()) or type(error).__name__
-    return str(text[:300])
+    One thread each and as many instances as cores: the most throughput, and for short runs the
+    shortest too, as waking a sleeping pool costs what it saves (figures in docs/guide/onnx.md).
+    ``row_seconds``, once measured on one thread, asks for more threads where a row is slow.
+    ``accelerated``: the model runs on another device, which one instance keeps busy.
+    """
+    if instances.count and instances.threads:
+        return instances.count, instances.threads
+    if instances.count:
+        return instances.count, max(1, cores // instances.count)
+    if accelerated:
+        return 1, instances.threads or 1
+    threads = instances.threads or min(cores, max(1, ceil(row_seconds / SLOW_ROW)))
+    return max(1, cores // threads), threads

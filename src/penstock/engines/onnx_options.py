@@ -1,0 +1,85 @@
+"""ONNX Runtime's execution providers and session options, from a model's settings."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from penstock.core.errors import BadSetting, LoadFailed
+from penstock.core.schema import nearest
+from penstock.core.types import ModelSpec, Onnx, Scalar
+
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
+
+CONFIG = {"session.intra_op.allow_spinning": "0"}
+"""Idle pool threads sleep: by default they spin, and eat the event loop's share of the cores."""
+FATAL = 4
+"""The log severity below which ONNX Runtime is silent."""
+
+
+def choose_providers(onnx: Onnx, available: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Providers with their options, in order; raises LoadFailed for one that this build lacks."""
+    wanted = list(dict.fromkeys(onnx.providers))
+    if not wanted:
+        raise BadSetting("onnx.providers is empty; the default is CPUExecutionProvider")
+    for name in wanted:
+        if name not in available:
+            raise LoadFailed(
+                f"this build of ONNX Runtime has no execution provider {name!r}; have {', '.join(available)}"
+            )
+    for name in onnx.provider_options:
+        if name not in wanted:
+            raise BadSetting(f"onnx.provider_options: {name!r} is not in providers; {nearest(name, wanted)}")
+    return [(name, dict(onnx.provider_options.get(name, {}))) for name in wanted]
+
+
+def session_options(ort: Any, spec: ModelSpec) -> "SessionOptions":
+    """One compute pool, sequential and silent, unless the settings say otherwise.
+
+    Raises BadSetting that names the nearest known option, or what its value may be.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = spec.instances.threads or _cores()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = FATAL
+    for name, value in (CONFIG | dict(spec.onnx.session)).items():
+        if "." in name:
+            options.add_session_config_entry(name, _text(value))
+        else:
+            _set(options, name, value)
+    return options
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells (macOS does not)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _set(options: "SessionOptions", name: str, value: Scalar) -> None:
+    kind = type(options)
+    known = [key for key in dir(kind) if isinstance(getattr(kind, key), property)]
+    if name not in known:
+        raise BadSetting(f"onnx.session: no option {name!r}; {nearest(name, known)}")
+    try:
+        setattr(options, name, _value(getattr(options, name), value))
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise BadSetting(f"onnx.session.{name} cannot be {value!r}: {one_line(error)}") from error
+
+
+def _value(now: Any, value: Scalar) -> Any:
+    """Options that are enumerations may be named, e.g. ``ORT_ENABLE_BASIC``."""
+    members = getattr(type(now), "__members__", None)
+    if members is None:
+        return value
+    if value not in members:
+        raise ValueError(f"have {', '.join(members)}")
+    return members[value]
+
+
+def _text(value: Scalar) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def one_line(error: BaseException) -> str:
+    """ONNX Runtime's message in one line, without its code: ``[ONNXRuntimeError] : 7 : NAME : …``."""
+    text = " ".join(str(error).split())
+    return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text
