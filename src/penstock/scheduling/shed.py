@@ -11,7 +11,7 @@ WORTH = 1.05
 
 
 class Choice(Struct, frozen=True):
-    """Give up the first ``skip`` rows, run the next ``size``."""
+    """Give up the first ``skip`` rows, run the next ``size``; 0 if all are better given up."""
 
     skip: int
     size: int
@@ -46,7 +46,7 @@ def quick(backlog: Backlog) -> Choice:
         if after == skip:
             return Choice(skip, size)
         skip = after
-    return Choice(total - 1, 1)
+    return Choice(total, 0)
 
 
 def best(backlog: Backlog) -> Choice:

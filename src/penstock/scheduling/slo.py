@@ -9,7 +9,7 @@ from penstock.scheduling.policy import LARGEST, expired, fit
 from penstock.scheduling.profile import Profile
 from penstock.scheduling.shed import Backlog, choose, quick
 
-NEAR = 1.05
+NEAR = 1.02
 """A smaller batch whose row costs at most this much more is preferred."""
 STAY = 1.03
 """The batch size changes only for a row that costs this much less."""
@@ -55,22 +55,44 @@ class Slo:
         total = len(waiting)
         # Rows count every line, so they equal the requests only if each is of one row.
         if total != line.rows or self._forced or not self._turn & 7:
-            return self._decide(line.now, waiting)
+            return self._decide(line)
         size = self._best[min(self.cap, total)]
         if waiting[0].deadline - line.now < self._need[size]:
-            return self._decide(line.now, waiting)
+            return self._decide(line)
         return self._takes[size]
 
-    def _decide(self, now: float, waiting: Sequence[Waiting]) -> Take:
-        skip = self._hopeless(now, waiting)
+    def _decide(self, line: Line) -> Take:
+        now, waiting = line.now, line.waiting
+        if self._target == inf:
+            skip = expired(waiting, now)
+        else:
+            skip = expired(waiting, now + self.profile.seconds[1])
         if skip == len(waiting):
-            return Take(0, skip)
+            return self._rest(line, skip)
         total = self._there(waiting, skip)
         wanted = min(total, self.cap)
         explored = self._explored(total)
-        if explored or self._target == inf or waiting[skip].deadline - now >= self._need[wanted]:
-            return Take(fit(waiting, explored or self._best[wanted], skip), skip)
-        return self._pressed(now, waiting, skip)
+        size = explored or self._best[wanted]
+        if self._target == inf or waiting[skip].deadline - now >= self._need[explored or wanted]:
+            return Take(fit(waiting, size, skip), skip)
+        if explored:
+            # What it teaches is worth a few heads, but rows that are late anyway need not pay for it.
+            more = expired(waiting, now + self._need[explored])
+            start = more if len(waiting) - more >= explored else skip
+            return Take(fit(waiting, explored, start), start)
+        return self._pressed(line, skip)
+
+    def _rest(self, line: Line, skip: int) -> Take:
+        """All that is seen of the line is late: give it up, but for the newest if nobody else waits.
+
+        Were all given up, there might never again be a run from which to learn that they need not be.
+        """
+        seen = 0
+        for request in line.waiting:
+            seen += request.rows
+        if self._target == inf or seen < line.rows:
+            return Take(0, skip)
+        return Take(1, skip - 1)
 
     def _there(self, waiting: Sequence[Waiting], start: int) -> int:
         """Rows waiting, of the first few hundred requests."""
@@ -79,12 +101,6 @@ class Slo:
             rows += request.rows
         return rows
 
-    def _hopeless(self, now: float, waiting: Sequence[Waiting]) -> int:
-        """Heads to give up whatever happens; the newest is kept, so that there is always a run to learn."""
-        if self._target == inf:
-            return expired(waiting, now)
-        return min(expired(waiting, now + self.profile.seconds[1]), len(waiting) - 1)
-
     def _rows(self, waiting: Sequence[Waiting], start: int) -> list[float]:
         """The deadline of every row from ``start`` on, of the first few hundred."""
         deadlines: list[float] = []
@@ -92,8 +108,9 @@ class Slo:
             deadlines.extend([request.deadline] * request.rows)
         return deadlines[: max(SEEN, waiting[start].rows)]
 
-    def _pressed(self, now: float, waiting: Sequence[Waiting], skip: int) -> Take:
+    def _pressed(self, line: Line, skip: int) -> Take:
         """The head has no time for the batch that should run: a smaller one, or give heads up."""
+        now, waiting = line.now, line.waiting
         deadlines = self._rows(waiting, skip)
         profile, wanted = self.profile, min(len(deadlines), self.cap)
         profile.refresh()
@@ -107,6 +124,8 @@ class Slo:
         backlog = Backlog(now, deadlines, profile, self.cap)
         careful = profile.seconds[self.cap] >= CAREFUL
         choice = choose(backlog, kept) if careful else quick(backlog)
+        if choice.size == 0:
+            return self._rest(line, len(waiting))
         heads = self._heads(waiting, skip, choice.skip)
         return Take(fit(waiting, choice.size, heads), heads)
 
