@@ -197,6 +197,17 @@ def test_a_reader_that_has_gone_costs_lines_only():
         assert logs.dropped() == 1
 
 
+def test_the_stream_is_kept_open_and_a_closed_one_is_not_written_to(tmp_path):
+    stream = (tmp_path / "log").open("w")
+    write = writer(stream)
+    write("kept\n")
+    stream.close()
+    with (tmp_path / "other").open("w"), pytest.raises(ValueError, match="closed"):
+        write("lost\n")
+    assert (tmp_path / "log").read_text() == "kept\n"
+    assert (tmp_path / "other").read_text() == ""
+
+
 def test_long_lines_arrive_whole():
     read, write = os.pipe()
     with os.fdopen(write, "w") as stream, os.fdopen(read, "rb") as reader:

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -194,3 +195,10 @@ def test_histogram_quantile_is_within_one_bucket_of_the_true_one(values, share):
     bounds = [0.0, *SECONDS.bounds]
     bucket = next(i for i, bound in enumerate(bounds) if true <= bound)
     assert bounds[max(0, bucket - 2)] <= got <= bounds[min(bucket + 1, len(bounds) - 1)]
+
+
+def test_the_guide_names_every_metric(ledger):
+    guide = (Path(__file__).parents[2] / "docs/guide/metrics.md").read_text()
+    body, _ = render(ledger, STATES)
+    names = {line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")}
+    assert sorted(n for n in names if f"`{n}`" not in guide and not n.startswith("process_")) == []

@@ -74,18 +74,19 @@ def writer(stream: TextIO) -> Write:
     A thread stuck in a stream's own buffer holds its lock, and the interpreter aborts on that at exit.
     """
     try:
-        descriptor = stream.fileno()
+        stream.fileno()
     except (AttributeError, OSError):
         return _buffered(stream)
     stream.flush()
-    return _raw(descriptor)
+    return _raw(stream)
 
 
-def _raw(descriptor: int) -> Write:
+def _raw(stream: TextIO) -> Write:
     def write(text: str) -> None:
         rest = text.encode(errors="backslashreplace")
         while rest:
-            rest = rest[os.write(descriptor, rest) :]
+            # Asked each time: a closed stream raises, where its old number may be another file's by now.
+            rest = rest[os.write(stream.fileno(), rest) :]
 
     return write
 
