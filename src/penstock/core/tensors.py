@@ -5,8 +5,8 @@ little-endian, row-major, no padding; a BYTES element is a uint32 length and its
 """
 
 import struct
-from collections.abc import Sequence
-from math import isfinite, prod
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,12 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Arra
     Raises InvalidRequest where the values are of another kind, out of range, or not as many as
     the shape needs.
     """
-    dtype = dtype_of(datatype)
     want = elements(name, shape)
+    if type(data) is list and len(data) == want:
+        flat = _flat(datatype, shape, data)
+        if flat is not None:
+            return flat
+    dtype = dtype_of(datatype)
     try:
         raw = np.array(data) if datatype != "BYTES" else np.array(data, dtype=object)
     except ValueError:
@@ -101,6 +105,41 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Arra
     if raw.dtype == dtype:
         return raw.reshape(shape)
     return _cast(name, datatype, dtype, raw).reshape(shape)
+
+
+_CODES = {
+    "FP32": "f",
+    "FP64": "d",
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+}
+"""struct's codes of the datatypes whose kinds and ranges it checks while it packs."""
+_LONGEST_FLAT = 1 << 16
+_PACKERS: dict[tuple[str, int], Callable[..., bytes]] = {}
+
+
+def _flat(datatype: str, shape: Sequence[int], data: list[Any]) -> Array | None:
+    """The short way of a flat list; None where something is odd, which the long way names or accepts."""
+    size = len(data)
+    pack = _PACKERS.get((datatype, size))
+    if pack is None:
+        if datatype not in _CODES or not 0 < size <= _LONGEST_FLAT:
+            return None
+        if len(_PACKERS) >= 256:
+            _PACKERS.clear()
+        pack = _PACKERS[datatype, size] = struct.Struct(f"{size}{_CODES[datatype]}").pack
+    if type(data[0]) is bool:
+        return None
+    try:
+        return np.ndarray(shape, _NUMPY[datatype], pack(*data))
+    except (struct.error, OverflowError, TypeError):
+        return None
 
 
 _KINDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers"}
@@ -201,7 +240,7 @@ def to_bytes(array: Array) -> memoryview | bytes:
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
     # A view of uint8 also serves dtypes that the buffer protocol does not know (bfloat16).
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def as_bytes(value: Any) -> bytes:
@@ -211,31 +250,37 @@ def as_bytes(value: Any) -> bytes:
     return str(value).encode()
 
 
-def to_json(array: Array, name: str = "") -> Any:
-    """A flat value that ``orjson`` (with OPT_SERIALIZE_NUMPY) can write; not finite is refused.
+_NUMBERS = {dtype: name for name, dtype in _NUMPY.items() if name not in ("BYTES", "FP16")}
+"""Datatypes that orjson writes by itself."""
 
-    Raises InvalidRequest for datatypes or values that JSON cannot carry.
+
+def to_json(array: Array, name: str) -> dict[str, Any]:
+    """A V2 tensor with flat data, that ``orjson`` (with OPT_SERIALIZE_NUMPY) can write.
+
+    orjson writes ``null`` for NaN and infinity: see ``check_finite``.
+    Raises InvalidRequest for datatypes and texts that JSON cannot carry.
     """
-    kind = array.dtype.kind
-    if kind in "OSU":
-        return [_text(name, value) for value in array.ravel()]
-    if kind == "f" and array.dtype.itemsize > 2:
-        flat = np.ascontiguousarray(array).reshape(-1)
-        # One sum finds any NaN or infinity; a finite array may overflow the sum, so look again.
-        with np.errstate(over="ignore"):
-            square = flat.dot(flat)
-        if not isfinite(square) and not np.isfinite(flat).all():
-            raise InvalidRequest(f"output {name!r} is not finite and JSON has no NaN; ask for binary data")
-        return flat
-    if kind in "biu":
-        return np.ascontiguousarray(array).reshape(-1)
-    raise InvalidRequest(
-        f"output {name!r} is {datatype_of(array.dtype)}, which JSON cannot carry; ask for binary data"
-    )
+    datatype = _NUMBERS.get(array.dtype)
+    if datatype is not None:
+        return {"name": name, "datatype": datatype, "shape": array.shape, "data": array.ravel()}
+    datatype = datatype_of(array.dtype)
+    if datatype in ("FP16", "BF16"):
+        raise InvalidRequest(f"tensor {name!r} is {datatype}, which JSON cannot carry; use binary data")
+    if datatype == "BYTES":
+        texts = [_text(name, value) for value in array.ravel()]
+        return {"name": name, "datatype": datatype, "shape": array.shape, "data": texts}
+    return to_json(array.astype(array.dtype.newbyteorder("=")), name)
+
+
+def check_finite(tensors: Mapping[str, Array]) -> None:
+    """Raises InvalidRequest if a float tensor has NaN or infinity, for which JSON has no form."""
+    for name, values in tensors.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InvalidRequest(f"tensor {name!r} is not finite and JSON has no NaN; use binary data")
 
 
 def _text(name: str, value: Any) -> str:
     try:
         return as_bytes(value).decode()
     except UnicodeDecodeError:
-        raise InvalidRequest(f"output {name!r} is not UTF-8 text; ask for binary data") from None
+        raise InvalidRequest(f"tensor {name!r} is not UTF-8 text; use binary data") from None

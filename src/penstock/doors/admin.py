@@ -199,7 +199,7 @@ def _statistics(one: Statistics) -> dict[str, Any]:
 
 
 def _status(state: ModelState, stats: Statistics | None) -> dict[str, Any]:
-    values = msgspec.to_builtins(state)
+    values: dict[str, Any] = msgspec.to_builtins(state)
     spec = state.spec
     del values["spec"], values["signature"]
     return values | {

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from penstock.doors.connection import Connection, Message
+    from penstock.doors.connection import Connection
+    from penstock.doors.message import Head
 
 Event = MutableMapping[str, Any]
 App = Callable[[Event, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
 
 
-async def run(app: App, connection: "Connection", message: "Message", *, https: bool, keep: bool) -> None:
-    """Answer ``message`` with what ``app`` sends; cancelled when the caller goes."""
-    answer = _Answer(connection, keep, message.method == b"HEAD")
-    waiting = [{"type": "http.request", "body": message.body, "more_body": False}]
+async def run(
+    app: App, connection: "Connection", head: "Head", body: bytes, *, https: bool, keep: bool
+) -> None:
+    """Answer a request with what ``app`` sends; cancelled when the caller goes."""
+    answer = _Answer(connection, keep, head.method == b"HEAD")
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Event:
         if waiting:
@@ -24,23 +27,23 @@ async def run(app: App, connection: "Connection", message: "Message", *, https: 
         await asyncio.get_running_loop().create_future()  # until cancelled: the caller has gone
         return {"type": "http.disconnect"}
 
-    await app(_scope(message, https), receive, answer.send)
+    await app(_scope(head, https), receive, answer.send)
     answer.end()
 
 
-def _scope(message: "Message", https: bool) -> Event:
-    path, _, query = message.url.partition(b"?")
+def _scope(head: "Head", https: bool) -> Event:
+    path, _, query = head.url.partition(b"?")
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": message.method.decode("latin-1"),
+        "method": head.method.decode("latin-1"),
         "scheme": "https" if https else "http",
         "path": unquote(path.decode("latin-1")),
         "raw_path": path,
         "query_string": query,
         "root_path": "",
-        "headers": list(message.headers.items()),
+        "headers": list(head.headers.items()),
         "client": None,
         "server": None,
     }

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 import orjson
-from msgspec import Struct
 
 from penstock.core.errors import Overloaded, PenstockError, ShuttingDown, TooLarge
 from penstock.core.types import Reply
 from penstock.doors import compress, v2_http
 from penstock.doors.auth import key_of
 from penstock.doors.errors import http_status
-from penstock.doors.targets import Target, role_of
+from penstock.doors.message import Head, Headers, Message
+from penstock.doors.targets import role_of
 
 if TYPE_CHECKING:
     from penstock.doors.http import HttpDoor
@@ -34,24 +34,13 @@ _BODY_RATE = 65536
 _LINGER = 2.0
 """Seconds that a client has to read a refusal before the connection is cut."""
 
-Headers = dict[bytes, bytes]
-
-
-class Message(Struct, eq=False):
-    """One complete request as it stood on the wire; header names in lower case."""
-
-    method: bytes
-    url: bytes
-    headers: Headers
-    body: bytes
-    keep_alive: bool
-
 
 class Connection(asyncio.Protocol):
     """Made per connection by ``HttpDoor``, which also calls ``check`` once a second."""
 
     def __init__(self, door: "HttpDoor") -> None:
         self._door = door
+        self._heads = door.heads
         self._limits = door.limits
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
@@ -62,10 +51,14 @@ class Connection(asyncio.Protocol):
         self._blocked_since: float | None = None
         self._closing = False
         self._pending: asyncio.Future[Any] | None = None
-        self._message: Message | None = None
+        self._head: Head | None = None
+        self._keep = True
+        """Whether the connection outlives the present answer, as far as the client is concerned."""
         self._form = v2_http.Form()
         self._in_head = True
         self._head_bytes = 0
+        self._data = b""
+        """What came in while no request was half read; empty at other times."""
         self._since = monotonic()
         """When the present phase began: idle, head, body, or lingering."""
         self._receiving = False
@@ -101,6 +94,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
+        if not self._receiving:
+            known = self._heads.find(data)
+            if known is not None:
+                self._arrived(known)
+                return
+            self._data = data
         if self._in_head:
             self._head_bytes += len(data)
         try:
@@ -113,6 +112,7 @@ class Connection(asyncio.Protocol):
             return
         if self._in_head and self._head_bytes > self._limits.max_header_bytes and not self._closing:
             self._refuse_bytes(431, f"the request head is over {self._limits.max_header_bytes} bytes")
+        self._data = b""
 
     # -- parser --------------------------------------------------------------------------------
 
@@ -159,14 +159,14 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         chunks = self._chunks
-        message = Message(
-            self._parser.get_method(),
-            self._url,
-            self._headers,
-            chunks[0] if len(chunks) == 1 else b"".join(chunks),
-            self._parser.should_keep_alive() and not self._parser.should_upgrade(),
-        )
         self._chunks = []
+        keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        head = self._door.read_head(self._parser.get_method(), self._url, self._headers, keep_alive)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._door.heads.remember(self._data, head, len(body))
+        self._arrived((head, body))
+
+    def _arrived(self, message: Message) -> None:
         if self._busy or self._pipeline or self._blocked_since is not None:
             self._pipeline.append(message)
             if self._reading:
@@ -192,18 +192,18 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _begin(self, message: Message) -> None:
-        self._message = message
-        target = self._door.targets.find(message.url) if message.method == b"POST" else None
-        if target is None:
-            self._spawn(self._door.other(self, message))
-        elif b"content-encoding" in message.headers:
-            self._spawn(self._inflate(target, message))
+        self._head, body = head, _ = message
+        self._keep = head.keep_alive
+        if head.target is None:
+            self._spawn(self._door.other(self, head, body))
+        elif head.compressed:
+            self._spawn(self._inflate(head, body))
         else:
-            self._infer(target, message)
+            self._infer(head, body)
 
-    def _infer(self, target: Target, message: Message) -> None:
+    def _infer(self, head: Head, body: bytes) -> None:
         try:
-            request, self._form = self._door.decode(target, message)
+            request, self._form = self._door.decode(head, body)
             answer = self._door.handler(request)
         except PenstockError as error:
             self.send_error(error)
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - answered and logged
             self._broke(error)
             return
-        future = asyncio.ensure_future(answer)
+        future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
         self._pending = future
         future.add_done_callback(self._answered)
 
@@ -234,17 +234,16 @@ class Connection(asyncio.Protocol):
         except Exception as odd:  # noqa: BLE001 - answered and logged
             self._broke(odd)
             return
-        self._reply(self._message, parts, header_length)  # type: ignore[arg-type]  # set while busy
+        if header_length or self._head.accept or not self._keep or self._door.draining:  # type: ignore[union-attr]
+            self._reply(parts, header_length)
+            return
+        self._transport.write(_JSON_200 % len(parts[0]) + parts[0])
+        self._finish()
 
-    def _reply(self, message: Message, parts: v2_http.Parts, header_length: int) -> None:
-        if b"accept-encoding" in message.headers:
-            encoding = compress.accepted(message.headers[b"accept-encoding"])
-            if encoding is not None and v2_http.sizes(parts) >= self._limits.compress_min_bytes:
-                self._spawn(self._deflate(encoding, parts, header_length))
-                return
-        if not header_length and message.keep_alive and not self._door.draining:
-            self._transport.write(_JSON_200 % len(parts[0]) + bytes(parts[0]))
-            self._finish()
+    def _reply(self, parts: v2_http.Parts, header_length: int) -> None:
+        accept = self._head.accept if self._head else None
+        if accept and v2_http.sizes(parts) >= self._limits.compress_min_bytes:
+            self._spawn(self._deflate(accept, parts, header_length))
         else:
             self._send_parts(parts, header_length, b"")
 
@@ -270,12 +269,10 @@ class Connection(asyncio.Protocol):
         if not task.cancelled() and task.exception() is not None and not self._closing:
             self._broke(task.exception())  # type: ignore[arg-type]
 
-    async def _inflate(self, target: Target, message: Message) -> None:
-        encoding = message.headers[b"content-encoding"]
-        message.body = await asyncio.to_thread(
-            compress.inflate, encoding, message.body, self._limits.max_body_bytes
-        )
-        self._infer(target, message)
+    async def _inflate(self, head: Head, body: bytes) -> None:
+        encoding = head.headers[b"content-encoding"]
+        limit = self._limits.max_body_bytes
+        self._infer(head, await asyncio.to_thread(compress.inflate, encoding, body, limit))
 
     async def _deflate(self, encoding: bytes, parts: v2_http.Parts, header_length: int) -> None:
         body = await asyncio.to_thread(compress.deflate, encoding, parts)
@@ -302,7 +299,7 @@ class Connection(asyncio.Protocol):
             extra,
             b"" if keep else b"connection: close\r\n",
         )
-        self.write([head] if self._message and self._message.method == b"HEAD" else [head, *parts])
+        self.write([head] if self._head and self._head.method == b"HEAD" else [head, *parts])
         self.finish(keep)
 
     def write(self, parts: v2_http.Parts) -> None:
@@ -318,12 +315,12 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _keep_alive(self) -> bool:
-        return self._message is not None and self._message.keep_alive and not self._door.draining
+        return self._head is not None and self._keep and not self._door.draining
 
     def send_error(self, error: PenstockError) -> None:
         status = http_status(error)
         if status == 500:
-            asked = self._message.url.decode("latin-1") if self._message else ""
+            asked = self._head.url.decode("latin-1") if self._head else ""
             log.error("%s: %s", asked, error, extra={"request_id": self._form.id, "status": status})
         extra = b""
         if isinstance(error, Overloaded):
@@ -334,7 +331,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         self._busy = False
-        self._message = None
+        self._head = None
         self._since = monotonic()
         if self._pipeline or not self._reading:
             self._drive()
@@ -371,14 +368,10 @@ class Connection(asyncio.Protocol):
         """
         if self._busy or self._closing:
             self._pipeline.clear()
-            self._abort_after_busy()
+            self._keep = False
             return
-        self._message = None
+        self._head = None
         self.send(status, b"application/json", [error_body(sentence)], extra)
-
-    def _abort_after_busy(self) -> None:
-        if self._message is not None:
-            self._message.keep_alive = False
 
     def _linger(self) -> None:
         """End our side and discard what still comes: a reset would destroy the answer on its way."""
@@ -387,7 +380,7 @@ class Connection(asyncio.Protocol):
         self._since = monotonic()
         if self._transport.is_closing():
             return
-        if self._message is not None and not self._door.draining:
+        if self._head is not None and not self._door.draining:
             self._transport.close()
         elif self._transport.can_write_eof():
             self._transport.write_eof()

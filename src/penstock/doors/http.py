@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from penstock.core.ports import Handler
 from penstock.core.types import Request, Signature
-from penstock.doors import asgi, v2_http
+from penstock.doors import asgi, compress, targets, v2_http
 from penstock.doors.auth import Keys
-from penstock.doors.connection import Connection, Message
-from penstock.doors.targets import Target, Targets
+from penstock.doors.connection import Connection
+from penstock.doors.heads import Heads
+from penstock.doors.message import Head, Headers
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -30,7 +31,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Smaller answers are never compressed."""
 
 
-_NO_TAGS: dict[str, str] = {}
+_TAGS = (b"traceparent", b"tracestate")
 
 
 class HttpDoor:
@@ -48,7 +49,7 @@ class HttpDoor:
         self.handler = handler
         self.keys = keys
         self.limits = limits
-        self.targets = Targets()
+        self.heads = Heads()
         self.draining = False
         self._app = app
         self._signature = signature
@@ -115,23 +116,28 @@ class HttpDoor:
         if not self._connections:
             self._empty.set()
 
-    def decode(self, target: Target, message: Message) -> tuple[Request, v2_http.Form]:
-        """Raises PenstockError."""
-        headers = message.headers
-        length = headers.get(v2_http.HEADER_LENGTH)
-        if length == b"0":
-            signature = self._signature(target.model, target.version)
-            return v2_http.decode_raw(target.model, target.version, message.body, signature)
-        tags = _NO_TAGS
-        if b"traceparent" in headers:
-            tags = {
-                name.decode(): headers[name].decode("latin-1")
-                for name in (b"traceparent", b"tracestate")
-                if name in headers
-            }
-        return v2_http.decode(target.model, target.version, length, message.body, tags)
+    def read_head(self, method: bytes, url: bytes, headers: Headers, keep_alive: bool) -> Head:
+        """What a parsed head means."""
+        return Head(
+            method=method,
+            url=url,
+            headers=headers,
+            keep_alive=keep_alive,
+            target=targets.parse(url) if method == b"POST" else None,
+            compressed=b"content-encoding" in headers,
+            accept=compress.accepted(headers.get(b"accept-encoding", b"")),
+            header_length=headers.get(v2_http.HEADER_LENGTH),
+            tags={name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers},
+        )
 
-    def other(self, connection: Connection, message: Message) -> Coroutine[Any, Any, None]:
+    def decode(self, head: Head, body: bytes) -> tuple[Request, v2_http.Form]:
+        """Raises PenstockError."""
+        model, version = head.target  # type: ignore[misc]  # only called for inference
+        if head.header_length == b"0":
+            return v2_http.decode_raw(model, version, body, self._signature(model, version))
+        return v2_http.decode(model, version, head.header_length, body, head.tags)
+
+    def other(self, connection: Connection, head: Head, body: bytes) -> Coroutine[Any, Any, None]:
         """Everything that is not inference."""
-        keep = message.keep_alive and not self.draining
-        return asgi.run(self._app, connection, message, https=self._tls, keep=keep)
+        keep = head.keep_alive and not self.draining
+        return asgi.run(self._app, connection, head, body, https=self._tls, keep=keep)

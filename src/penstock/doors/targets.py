@@ -1,40 +1,16 @@
 """Which URLs are inference, and of what: ``/v2/models/{m}[/versions/{v}]/infer``."""
 
+from typing import NamedTuple
 from urllib.parse import unquote
-
-from msgspec import Struct
 
 from penstock.doors.auth import Role
 
 
-class Target(Struct, frozen=True):
+class Target(NamedTuple):
     """A model and a version that a URL names; an empty version is the newest."""
 
     model: str
     version: str
-
-
-_REMEMBERED = 1024
-_LONGEST = 512
-
-
-class Targets:
-    """Remembers the URLs that it has read: a client sends the same few again and again."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Target | None] = {}
-
-    def find(self, url: bytes) -> Target | None:
-        """None for every URL that is not inference."""
-        try:
-            return self._known[url]
-        except KeyError:
-            target = parse(url)
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            if len(url) <= _LONGEST:
-                self._known[url] = target
-            return target
 
 
 def parse(url: bytes) -> Target | None:

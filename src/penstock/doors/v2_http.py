@@ -232,22 +232,14 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
 
     Raises InvalidRequest where JSON cannot carry an output (NaN, FP16, bytes that are not text).
     """
-    outputs: list[dict[str, Any]] = []
     tail: Parts = []
-    for name, array in reply.outputs.items():
-        binary = form.by_output.get(name, form.binary)
-        output: dict[str, Any] = {
-            "name": name,
-            "datatype": tensors.datatype_of(array.dtype),
-            "shape": array.shape,
-        }
-        if binary:
-            raw = tensors.to_bytes(array)
-            output["parameters"] = {"binary_data_size": len(raw)}
-            tail.append(raw)
-        else:
-            output["data"] = tensors.to_json(array, name)
-        outputs.append(output)
+    if form.binary or form.by_output:
+        outputs = [
+            _output(name, array, form.by_output.get(name, form.binary), tail)
+            for name, array in reply.outputs.items()
+        ]
+    else:
+        outputs = [tensors.to_json(array, name) for name, array in reply.outputs.items()]
     answer: dict[str, Any] = {"model_name": reply.model, "model_version": reply.version}
     if form.id:
         answer["id"] = form.id
@@ -255,7 +247,24 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
         answer["parameters"] = timing(reply)
     answer["outputs"] = outputs
     header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" in header:  # what orjson makes of NaN; searching is cheaper than testing every value
+        tensors.check_finite(
+            {k: v for k, v in reply.outputs.items() if not form.by_output.get(k, form.binary)}
+        )
     return [header, *tail], len(header) if tail or form.binary else 0
+
+
+def _output(name: str, array: Array, binary: bool, tail: Parts) -> dict[str, Any]:
+    if not binary:
+        return tensors.to_json(array, name)
+    raw = tensors.to_bytes(array)
+    tail.append(raw)
+    return {
+        "name": name,
+        "datatype": tensors.datatype_of(array.dtype),
+        "shape": array.shape,
+        "parameters": {"binary_data_size": len(raw)},
+    }
 
 
 def timing(reply: Reply) -> dict[str, int]:

@@ -45,7 +45,7 @@ class Entry(Struct, eq=False):
 
 
 Key = tuple[object, ...]
-"""What must be equal for requests to share a batch, after their priority."""
+"""A line's priority first, so that the smallest key is the most urgent; then what its requests share."""
 
 
 class Scheduler:
@@ -70,7 +70,9 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._session = session
         self._model, self._version = spec.name, version
-        self._queue = spec.queue
+        self._max_rows = spec.queue.max_rows
+        self._max_priority = spec.queue.max_priority
+        self._default_priority = spec.queue.default_priority
         self._timeout = (spec.target.p99_ms or spec.queue.timeout_ms) / 1e3
         self._batched = batched
         self._varied = any(-1 in tensor.shape[1:] for tensor in session.signature.inputs)
@@ -87,15 +89,23 @@ class Scheduler:
     def __call__(self, request: Request, /) -> asyncio.Future[Reply]:
         now = monotonic()
         size = rows(request.inputs) if self._batched else 1
-        entry = Entry(
-            request, self._loop.create_future(), size, now, min(request.deadline, now + self._timeout)
-        )
-        try:
+        deadline = now + self._timeout
+        if request.deadline < deadline:
+            deadline = request.deadline
+        future = self._loop.create_future()
+        entry = Entry(request, future, size, now, deadline)
+        urgency = request.priority
+        if (
+            self._closing
+            or self.waiting + size > self._max_rows
+            or urgency
+            or deadline <= now
+            or not self.policy.admits(self.waiting, entry, now)
+        ):
             self._admit(entry, now)
-        except PenstockError as error:
-            self._recorder.failed(reason(error), 0.0)
-            raise
-        key = self._key(request)
+        key: Key = (urgency or self._default_priority, request.outputs)
+        if self._varied:
+            key += tuple(sorted((name, array.shape[1:]) for name, array in request.inputs.items()))
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = deque()
@@ -105,36 +115,36 @@ class Scheduler:
             self._pumping = True
             # Not now: every request that this turn of the loop reads may join the batch.
             self._loop.call_soon(self._pump)
-        return entry.future
+        return future
 
     def _admit(self, entry: Entry, now: float) -> None:
+        """The slow look at a request that may have to be refused; raises if so."""
+        error = self._objection(entry, now)
+        if error is not None:
+            self._recorder.failed(reason(error), 0.0)
+            raise error
+
+    def _objection(self, entry: Entry, now: float) -> PenstockError | None:
         if self._closing:
-            raise ModelNotReady(f"model {self._model!r} version {self._version!r} is being unloaded")
-        if self.waiting + entry.rows > self._queue.max_rows and self.waiting:
-            raise Overloaded(
-                f"the queue of model {self._model!r} is full "
-                f"({self.waiting} of {self._queue.max_rows} rows wait); try again later"
-            )
-        if entry.request.priority > self._queue.max_priority or entry.request.priority < 0:
-            raise InvalidRequest(
+            return ModelNotReady(f"model {self._model!r} version {self._version!r} is being unloaded")
+        if not 0 <= entry.request.priority <= self._max_priority:
+            return InvalidRequest(
                 f"priority {entry.request.priority} is not known; model {self._model!r} has 1 (most urgent) "
-                f"to {self._queue.max_priority}, and 0 for its default"
+                f"to {self._max_priority}, and 0 for its default"
+            )
+        if self.waiting and self.waiting + entry.rows > self._max_rows:
+            return Overloaded(
+                f"the queue of model {self._model!r} is full "
+                f"({self.waiting} of {self._max_rows} rows wait); try again later"
             )
         if entry.deadline <= now:
-            raise DeadlineExceeded("the deadline had passed before the request arrived")
+            return DeadlineExceeded("the deadline had passed before the request arrived")
         if not self.policy.admits(self.waiting, entry, now):
-            raise Overloaded(
+            return Overloaded(
                 f"model {self._model!r} cannot answer within the deadline "
                 f"({(entry.deadline - now) * 1e3:.1f} ms): {self.waiting} rows wait before this request"
             )
-
-    def _key(self, request: Request) -> Key:
-        """Priority first, so that the smallest key is the most urgent; then what must be equal."""
-        urgency = request.priority or self._queue.default_priority
-        if not self._varied:
-            return (urgency, request.outputs)
-        shapes = tuple(sorted((name, array.shape[1:]) for name, array in request.inputs.items()))
-        return (urgency, request.outputs, shapes)
+        return None
 
     # -- forming batches -----------------------------------------------------------------------
 
