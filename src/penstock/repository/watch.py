@@ -172,7 +172,7 @@ def _replaced(folder: ModelFolder, spec: ModelSpec, memory: ModelMemory) -> list
     candidates = _candidates(folder, spec, memory)
     ready = [name for name in candidates if memory.applied.get(name) == memory.seen[name][0]]
     kept = [name for name in candidates if name in memory.applied and name in memory.failed]
-    if not candidates or memory.loading or len(ready) + len(kept) < len(candidates):
+    if not candidates or len(ready) + len(kept) < len(candidates):
         return []
     return [name for name in memory.applied if name not in candidates]
 
