@@ -129,7 +129,7 @@ def test_an_answer_that_is_no_infer_response_is_a_server_error(headers: dict[str
     "value", [np.array([np.nan]), np.array([1], np.float16), np.array([b"\xff"], object)]
 )
 def test_what_json_cannot_carry_is_refused_with_the_way_out(value: np.ndarray) -> None:
-    with pytest.raises(InvalidRequest, match=r"input 'x' .* send it with binary=True"):
+    with pytest.raises(InvalidRequest, match=r"tensor 'x' is .*; use binary data"):
         encode({"x": value}, binary=False)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -66,16 +67,17 @@ class V2Server:
     stall_after: int = 0
     close_every: int = 0
     """Answer this many requests, then close the connection without a word."""
+    tls: ssl.SSLContext | None = None
     seen: list[Seen] = field(default_factory=list)
     infers: int = 0
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
         self._connections: set[asyncio.Transport] = set()
-        factory = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0)
+        factory = self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, ssl=self.tls)
         self._server = self._loop.run_until_complete(factory)
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         return self
@@ -148,12 +150,13 @@ def reply(name: str, head: Mapping[str, Any], tensors: Mapping[str, Array]) -> A
     tails: list[bytes] = []
     outputs: list[dict[str, Any]] = []
     for tensor, array in tensors.items():
-        entry = {"name": tensor, "shape": list(array.shape), "datatype": datatype_of(array.dtype)}
         if binary:
             tails.append(bytes(to_bytes(array)))
+            entry = {"name": tensor, "shape": array.shape, "datatype": datatype_of(array.dtype)}
             entry["parameters"] = {"binary_data_size": len(tails[-1])}
         else:
-            entry["data"] = np.asarray(to_json(array)).tolist()
+            entry = to_json(array, tensor)
+            entry["data"] = np.asarray(entry["data"]).tolist()
         outputs.append(entry)
     parameters = {}
     if head.get("parameters", {}).get("timing"):

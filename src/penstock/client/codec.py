@@ -11,7 +11,16 @@ import orjson
 
 from penstock.client.errors import ServerError
 from penstock.core.errors import InvalidRequest
-from penstock.core.tensors import Array, datatype_of, dtype_of, from_bytes, from_json, to_bytes, to_json
+from penstock.core.tensors import (
+    Array,
+    check_finite,
+    datatype_of,
+    dtype_of,
+    from_bytes,
+    from_json,
+    to_bytes,
+    to_json,
+)
 from penstock.core.types import NO_PARAMETERS, Parameters, Tensors, Timing
 
 Headers: TypeAlias = Mapping[str, str]
@@ -123,7 +132,11 @@ def encode(
     """
     head: dict[str, Any] = {"id": id} if id else {}
     tails: list[memoryview | bytes] = []
-    head["inputs"] = [_input(name, array, tails if binary else None) for name, array in inputs.items()]
+    if binary:
+        head["inputs"] = [_binary(name, array, tails) for name, array in inputs.items()]
+    else:
+        check_finite(inputs)
+        head["inputs"] = [to_json(array, name) for name, array in inputs.items()]
     if outputs:
         head["outputs"] = [{"name": name, "parameters": {"binary_data": binary}} for name in outputs]
     parameters = {**parameters, "binary_data_output": True} if binary else parameters
@@ -136,21 +149,16 @@ def encode(
     return headers, b"".join((text, *tails))
 
 
-def _input(name: str, array: Array, tails: list[memoryview | bytes] | None) -> dict[str, Any]:
-    """One tensor of the JSON part; binary data goes to ``tails``."""
-    entry: dict[str, Any] = {"name": name, "shape": array.shape, "datatype": datatype_of(array.dtype)}
-    if tails is not None:
-        tails.append(to_bytes(array))
-        entry["parameters"] = {"binary_data_size": len(tails[-1])}
-        return entry
-    try:
-        entry["data"] = to_json(array)
-    except InvalidRequest:
-        raise InvalidRequest(
-            f"input {name!r} ({entry['datatype']}) cannot be sent as JSON, which has no half floats, "
-            "no NaN, no infinity and only UTF-8 text; send it with binary=True"
-        ) from None
-    return entry
+def _binary(name: str, array: Array, tails: list[memoryview | bytes]) -> dict[str, Any]:
+    """The JSON part of a binary tensor; its data goes to ``tails``."""
+    raw = to_bytes(array)
+    tails.append(raw)
+    return {
+        "name": name,
+        "shape": array.shape,
+        "datatype": datatype_of(array.dtype),
+        "parameters": {"binary_data_size": len(raw)},
+    }
 
 
 def decode(headers: Headers, body: bytes) -> Result:
