@@ -9,6 +9,7 @@ from penstock.core.errors import BadSetting
 from penstock.core.types import ModelSpec
 from penstock.engines import FILES
 from penstock.repository.layout import ModelFolder, read, single
+from penstock.repository.versions import check
 
 log = logging.getLogger("penstock.repository")
 
@@ -20,11 +21,15 @@ _SKIPPED = {"lost+found"}
 
 
 class LocalStore:
-    """Reads the models under ``path``; ``defaults`` lie under every model's own settings."""
+    """Reads the models under ``path``; ``defaults`` lie under every model's own settings.
+
+    Raises BadSetting when the defaults ask for no versions that could be.
+    """
 
     def __init__(self, path: Path, defaults: ModelSpec | None = None) -> None:
         self.path = path
         self.defaults = defaults or ModelSpec()
+        check(self.defaults.versions)
         self._last: Mapping[str, ModelFolder] = {}
         self._found = False
         self._warned: set[str] = set()
