@@ -54,7 +54,9 @@ class OnnxEngine:
             why = one_line(error).replace(str(path), path.name)
             raise LoadFailed(f"ONNX Runtime refuses {path.name}: {why}") from error
         _check_provider(providers[0][0], inner)
-        return OnnxSession(inner, _signature(path.name, inner), options.intra_op_num_threads)
+        signature = _signature(path.name, inner)
+        _check_mix(path.name, signature)
+        return OnnxSession(inner, signature, options.intra_op_num_threads)
 
 
 class OnnxSession:
@@ -67,13 +69,15 @@ class OnnxSession:
         self.threads = threads
         self._inner: InferenceSession | None = inner
         self._all = [spec.name for spec in signature.outputs]
-        every = (*signature.inputs, *signature.outputs)
-        self._texts = any(spec.datatype == "BYTES" for spec in signature.inputs)
-        self._bfloat16 = any(spec.datatype == "BF16" for spec in every)
+        self._texts = _has(signature.inputs, "BYTES")
+        self._takes_bfloat16 = _has(signature.inputs, "BF16")
+        self._gives_bfloat16 = _has(signature.outputs, "BF16")
 
     def run(self, inputs: Tensors, outputs: Sequence[str] = (), /) -> Tensors:
-        """Outputs by name, only those asked for being computed; text comes back as ``str`` objects.
+        """Outputs by name; text comes back as ``str`` objects.
 
+        The whole graph runs whatever is asked for: ONNX Runtime stops at the outputs wanted only in its
+        training builds (microsoft/onnxruntime#16013).
         Raises InvalidRequest where BYTES are not UTF-8, and what ONNX Runtime raises.
         """
         if self._inner is None:
@@ -84,8 +88,13 @@ class OnnxSession:
                 feed = {name: _plain(name, array) for name, array in feed.items()}
                 break
         names = list(outputs) if outputs else self._all
-        if self._bfloat16:
-            return _run_bfloat16(self._inner, feed, names)
+        if self._gives_bfloat16:
+            return _run_by_values(self._inner, feed, names)
+        if self._takes_bfloat16:
+            feed = {
+                name: _value(array) if array.dtype.name == "bfloat16" else array
+                for name, array in feed.items()
+            }
         return dict(zip(names, self._inner.run(names, feed), strict=True))
 
     def close(self) -> None:
@@ -129,6 +138,19 @@ def _tensor(file: str, role: str, arg: Any) -> TensorSpec:
     return TensorSpec(arg.name, datatype, tuple(shape))
 
 
+def _check_mix(file: str, signature: Signature) -> None:
+    """Text cannot be handed over as values, and BF16 cannot be got back in another way."""
+    if _has(signature.inputs, "BYTES") and _has(signature.outputs, "BF16"):
+        raise LoadFailed(
+            f"{file} has BYTES inputs and BF16 outputs, which ONNX Runtime's Python interface cannot "
+            "carry at once; cast the outputs to FP32"
+        )
+
+
+def _has(specs: Sequence[TensorSpec], datatype: str) -> bool:
+    return any(spec.datatype == datatype for spec in specs)
+
+
 def _advice(kind: str) -> str:
     if kind.startswith(("seq", "map")):
         return "export it as a tensor (for scikit-learn models: skl2onnx with options={'zipmap': False})"
@@ -152,20 +174,21 @@ def _decode(name: str, array: Array) -> Array:
     return np.array(texts, dtype=object).reshape(array.shape)
 
 
-def _run_bfloat16(inner: "InferenceSession", feed: dict[str, Array], names: list[str]) -> Tensors:
-    """By OrtValue: ONNX Runtime neither takes nor gives numpy arrays of bfloat16."""
-    from onnxruntime import OrtValue
-
-    # The values share the arrays' memory: these must live until the run is over.
-    arrays = {name: np.ascontiguousarray(array) for name, array in feed.items()}
-    values = {
-        name: OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
-        if array.dtype.name == "bfloat16"
-        else OrtValue.ortvalue_from_numpy(array)
-        for name, array in arrays.items()
-    }
+def _run_by_values(inner: "InferenceSession", feed: dict[str, Array], names: list[str]) -> Tensors:
+    """ONNX Runtime neither takes nor gives numpy arrays of bfloat16, but values that share their memory."""
+    values = {name: _value(array) for name, array in feed.items()}
     given = inner.run_with_ort_values(names, values)
     return {name: _array(value) for name, value in zip(names, given, strict=True)}
+
+
+def _value(array: Array) -> Any:
+    """An OrtValue over the array's memory, which it keeps alive."""
+    from onnxruntime import OrtValue
+
+    array = np.ascontiguousarray(array)
+    if array.dtype.name == "bfloat16":
+        return OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+    return OrtValue.ortvalue_from_numpy(array)
 
 
 def _array(value: Any) -> Array:

@@ -1,6 +1,6 @@
 """What is measured when a session comes up: whether rows batch, what batches cost, where they run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from statistics import median
 from time import perf_counter
@@ -15,6 +15,7 @@ from penstock.core.types import Instances, ModelSpec, Signature, Tensors
 from penstock.serving.synthesize import find_size, one_line, synthesize
 
 Placement = Literal["loop", "thread"]
+Clock = Callable[[], float]
 Sample = tuple[int, float]
 """Rows, and the seconds of one run of so many."""
 
@@ -156,6 +157,7 @@ def sweep(
     batched: bool = True,
     budget: float = SWEEP,
     max_rows: int = MAX_ROWS,
+    clock: Clock = perf_counter,
 ) -> list[Sample]:
     """Seconds of three runs each at 1, 2, 4 … rows, for as long as the budget (seconds) lasts.
 
@@ -163,16 +165,16 @@ def sweep(
     A size that fails or would outlast the budget ends the sweep, and so does one four times the size
     from which a row hardly gets cheaper.
     """
-    end = perf_counter() + budget
+    end = clock() + budget
     samples: list[Sample] = []
     per_row: dict[int, float] = {}
     last = 0.0
     for rows in _powers(max_rows if batched else 1):
-        if samples and (perf_counter() + 2 * last * (_WARM_RUNS + _RUNS) > end or rows > 4 * _knee(per_row)):
+        if samples and (clock() + 2 * last * (_WARM_RUNS + _RUNS) > end or rows > 4 * _knee(per_row)):
             break
         inputs = synthesize(session.signature, rows, rng, size)
         try:
-            seconds = _measure(session, inputs, end)
+            seconds = _measure(session, inputs, end, clock)
         except Exception:  # noqa: BLE001 - e.g. out of memory: smaller batches still serve
             break
         samples.extend((rows, each) for each in seconds)
@@ -187,16 +189,16 @@ def _knee(per_row: dict[int, float]) -> int:
     return min(rows for rows, cost in per_row.items() if cost <= 1.05 * best)
 
 
-def _measure(session: Session, inputs: Tensors, end: float) -> list[float]:
+def _measure(session: Session, inputs: Tensors, end: float, clock: Clock) -> list[float]:
     for _ in range(_WARM_RUNS):
         session.run(inputs)
-        if perf_counter() > end:
+        if clock() > end:
             break
     seconds: list[float] = []
-    while not seconds or (len(seconds) < _RUNS and perf_counter() < end):
-        start = perf_counter()
+    while not seconds or (len(seconds) < _RUNS and clock() < end):
+        start = clock()
         session.run(inputs)
-        seconds.append(perf_counter() - start)
+        seconds.append(clock() - start)
     return seconds
 
 
