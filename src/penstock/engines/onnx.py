@@ -1,4 +1,4 @@
-"""ONNX Runtime: sessions from .onnx and .ort files, with its providers and options per model."""
+"""ONNX Runtime: sessions from model files, with its providers and options per model."""
 
 import ctypes
 from collections.abc import Sequence
