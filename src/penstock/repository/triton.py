@@ -12,7 +12,7 @@ from google.protobuf import json_format, text_format
 from penstock.core.errors import BadSetting
 from penstock.core.types import Batching, Instances, ModelSpec, Onnx, Queue, Scalar
 from penstock.proto.model_config_pb2 import ModelConfig, ModelInstanceGroup
-from penstock.repository.triton_fields import idle, known_in_json, unknown_in_text
+from penstock.repository.triton_fields import idle, known_in_json, known_in_text
 from penstock.repository.triton_message import to_config, to_json
 
 __all__ = ["from_json", "parse", "to_config", "to_json"]
@@ -33,13 +33,16 @@ def parse(text: str, where: str) -> tuple[ModelSpec, list[str]]:
 
     ``where`` is the file's name, for messages. Raises BadSetting, with line and column for bad syntax.
     """
+    unknown: list[str] = []
     config = ModelConfig()
     try:
-        text_format.Parse(text, config, allow_unknown_field=True)
+        text_format.Parse(known_in_text(text, ModelConfig.DESCRIPTOR, unknown), config)
+    except RecursionError:
+        raise BadSetting(f"{where}: messages are nested too deep to be a configuration") from None
     except text_format.ParseError as error:
         place = f", line {error.GetLine()}, column {error.GetColumn()}" if error.GetLine() else ""
         raise BadSetting(f"{where}{place}: {str(error).rpartition(' : ')[2]}") from None
-    return _read(config, where, unknown_in_text(text, ModelConfig.DESCRIPTOR))
+    return _read(config, where, unknown)
 
 
 def from_json(text: str | bytes, where: str = "config") -> tuple[ModelSpec, list[str]]:

@@ -1,9 +1,9 @@
 """Fields of a Triton configuration that do nothing here: names nobody knows, and those without a meaning."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-from google.protobuf.text_format import Tokenizer
+from google.protobuf.text_format import ParseError, Tokenizer
 
 from penstock.core.schema import nearest
 
@@ -82,41 +82,86 @@ def _plainly(path: str) -> str:
     return f"{path} has no effect here"
 
 
-def unknown_in_text(text: str, descriptor: Any) -> list[str]:
-    """One clause for each field of a well-formed pbtxt that its message does not have."""
-    found: list[str] = []
-    _fields(Tokenizer(text.splitlines()), descriptor, "", found)
-    return found
+def known_in_text(text: str, descriptor: Any, found: list[str]) -> str:
+    """``text`` with blanks for the fields that the message does not have; adds a clause for each of those.
+
+    Protobuf's own leave to skip such fields does not hold for lists of messages.
+    Raises ParseError where a bracket stays open.
+    """
+    lines = text.split("\n")
+    reader = _Reader(lines, found)
+    reader.fields(descriptor, "")
+    for start, end in reader.unknown:
+        _blank(lines, start, end)
+    return "\n".join(lines)
 
 
-def _fields(tokens: Tokenizer, descriptor: Any, path: str, found: list[str]) -> None:
-    while tokens.token not in ("}", ">", ""):
-        name = tokens.token
+_Place: TypeAlias = tuple[int, int]
+
+
+def _blank(lines: list[str], start: _Place, end: _Place) -> None:
+    for at in range(start[0], min(end[0] + 1, len(lines))):
+        line = lines[at]
+        first = start[1] if at == start[0] else 0
+        last = min(end[1], len(line)) if at == end[0] else len(line)
+        lines[at] = line[:first] + " " * (last - first) + line[last:]
+
+
+class _Reader:
+    """Walks over a pbtxt, well-formed or not, and notes where unknown fields begin and end."""
+
+    def __init__(self, lines: list[str], found: list[str]) -> None:
+        self._tokens = Tokenizer(lines)
+        self._end = (len(lines), len(lines[-1]))
+        self._found = found
+        self.unknown: list[tuple[_Place, _Place]] = []
+
+    def fields(self, descriptor: Any, path: str) -> None:
+        tokens = self._tokens
+        while tokens.token not in ("}", ">", ""):
+            name, start = tokens.token, self._place()
+            tokens.NextToken()
+            field = descriptor.fields_by_name.get(name) if descriptor else None
+            tokens.TryConsume(":")
+            self._values(field.message_type if field else None, f"{path}{name}.")
+            tokens.TryConsume(",") or tokens.TryConsume(";")
+            if descriptor and field is None:
+                self._found.append(_no_field(path, name, descriptor))
+                self.unknown.append((start, self._place()))
+
+    def _place(self) -> _Place:
+        """Of the token that comes next, counted from 0."""
+        if self._tokens.AtEnd():
+            return self._end
+        here = self._tokens.ParseError("")  # type: ignore[arg-type]  # it takes text
+        return (here.GetLine() or 1) - 1, (here.GetColumn() or 1) - 1
+
+    def _missing(self, closing: str) -> ParseError:
+        return ParseError(f'the text ends before a "{closing}".', *self._end)
+
+    def _values(self, descriptor: Any, path: str) -> None:
+        tokens = self._tokens
+        if not tokens.TryConsume("["):
+            self._value(descriptor, path)
+            return
+        while not tokens.TryConsume("]"):
+            if tokens.AtEnd():
+                raise self._missing("]")
+            self._value(descriptor, path)
+            tokens.TryConsume(",")
+
+    def _value(self, descriptor: Any, path: str) -> None:
+        tokens = self._tokens
+        if tokens.TryConsume("{") or tokens.TryConsume("<"):
+            self.fields(descriptor, path)
+            if not tokens.TryConsume("}") and not tokens.TryConsume(">"):
+                raise self._missing("}")
+            return
+        tokens.TryConsume("-")
+        text = tokens.token.startswith(('"', "'"))
         tokens.NextToken()
-        field = descriptor.fields_by_name.get(name) if descriptor else None
-        if descriptor and field is None:
-            found.append(_no_field(path, name, descriptor))
-        tokens.TryConsume(":")
-        inner = field.message_type if field else None
-        if tokens.TryConsume("["):
-            while not tokens.TryConsume("]") and not tokens.AtEnd():
-                _value(tokens, inner, f"{path}{name}.", found)
-                tokens.TryConsume(",")
-        else:
-            _value(tokens, inner, f"{path}{name}.", found)
-        tokens.TryConsume(",") or tokens.TryConsume(";")
-
-
-def _value(tokens: Tokenizer, descriptor: Any, path: str, found: list[str]) -> None:
-    if tokens.TryConsume("{") or tokens.TryConsume("<"):
-        _fields(tokens, descriptor, path, found)
-        tokens.NextToken()
-        return
-    tokens.TryConsume("-")
-    text = tokens.token.startswith(('"', "'"))
-    tokens.NextToken()
-    while text and tokens.token.startswith(('"', "'")):  # adjacent strings are one value
-        tokens.NextToken()
+        while text and tokens.token.startswith(('"', "'")):  # adjacent strings are one value
+            tokens.NextToken()
 
 
 def known_in_json(values: Mapping[str, Any], descriptor: Any, path: str, found: list[str]) -> dict[str, Any]:
