@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -12,11 +14,11 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from msgspec import Struct
 
-from penstock.core.errors import BadSetting, Failed, InvalidRequest, Overloaded, PenstockError
+from penstock.core.errors import BadSetting, Failed, InvalidRequest, Overloaded, PenstockError, ShuttingDown
 from penstock.core.ports import Handler, Models
-from penstock.doors.auth import Keys, Role, key_of
+from penstock.doors.auth import Keys, key_of
 from penstock.doors.errors import grpc_code
-from penstock.doors.grpc_rpcs import RPCS, Call, Plane, Rpc, ready
+from penstock.doors.grpc_rpcs import RPCS, Call, Plane, ready
 from penstock.proto.grpc_service_pb2 import DESCRIPTOR
 
 log = logging.getLogger("penstock.grpc")
@@ -44,18 +46,50 @@ class Options(Struct, frozen=True, kw_only=True):
     key: bytes | None = None
 
 
+class Drain:
+    """The calls in flight; once ``stopping`` is set it admits no more."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __enter__(self) -> None:
+        if self.stopping.is_set():
+            raise ShuttingDown("this server is shutting down; ask another one, or try again later")
+        self._inside += 1
+        self._empty.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until nothing is in flight, or the time is over."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), seconds)
+        except TimeoutError:
+            pass
+
+
 class Door:
     """A running server; ``port`` is the first address's own."""
 
-    def __init__(self, server: grpc.aio.Server, port: int, stopping: asyncio.Event) -> None:
+    def __init__(self, server: grpc.aio.Server, port: int, drain: Drain) -> None:
         self.port = port
         self._server = server
-        self._stopping = stopping
+        self._drain = drain
 
     async def stop(self, grace: float) -> None:
         """Refuse new calls, let those in flight finish for ``grace`` seconds, then cancel them."""
-        self._stopping.set()
-        await self._server.stop(grace)
+        end = time.monotonic() + grace
+        self._drain.stopping.set()
+        # Stopping gRPC at once would end a call that crosses its GOAWAY with CANCELLED, which no client
+        # tries again; so they are refused with UNAVAILABLE until the last one in flight is done.
+        await self._drain.wait(grace)
+        await self._server.stop(max(0.0, end - time.monotonic()))
 
 
 async def start(
@@ -63,9 +97,9 @@ async def start(
 ) -> Door:
     """Listen on every ``host:port``; port 0 takes a free one. Raises BadSetting where that fails."""
     options = options or Options()
-    stopping = asyncio.Event()
+    drain = Drain()
     server = grpc.aio.server(
-        handlers=(_inference(Plane(handler, models), keys), _health(models, stopping)),
+        handlers=(_inference(Plane(handler, models), keys, drain), _health(models, drain.stopping)),
         options=(
             ("grpc.max_receive_message_length", options.max_bytes + _SLACK),
             ("grpc.max_send_message_length", -1),
@@ -75,7 +109,7 @@ async def start(
     )
     ports = [_listen(server, address, options) for address in addresses]
     await server.start()
-    return Door(server, ports[0], stopping)
+    return Door(server, ports[0], drain)
 
 
 def _listen(server: grpc.aio.Server, address: str, options: Options) -> int:
@@ -88,18 +122,19 @@ def _listen(server: grpc.aio.Server, address: str, options: Options) -> int:
         raise BadSetting(f"gRPC cannot listen on {address}: {error}") from None
 
 
-def _inference(plane: Plane, keys: Keys) -> "grpc.GenericRpcHandler[Any, Any]":
+def _inference(plane: Plane, keys: Keys, drain: Drain) -> "grpc.GenericRpcHandler[Any, Any]":
     methods = {
-        method.name: grpc.unary_unary_rpc_method_handler(_guarded(plane, keys, method, *RPCS[method.name]))
+        method.name: grpc.unary_unary_rpc_method_handler(_guarded(method, plane, keys, drain))
         for method in _SERVICE.methods
     }
     return grpc.method_handlers_generic_handler(_SERVICE.full_name, methods)
 
 
 def _guarded(
-    plane: Plane, keys: Keys, method: Any, role: Role | None, rpc: Rpc
+    method: Any, plane: Plane, keys: Keys, drain: Drain
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     """Bytes in, bytes out; whatever goes wrong between leaves as a status with one sentence."""
+    role, rpc = RPCS[method.name]
     parse = GetMessageClass(method.input_type).FromString
 
     async def answer(raw: bytes, context: Context) -> bytes:
@@ -111,7 +146,8 @@ def _guarded(
             if role is not None:
                 keys.require(key, role)
             message = parse(raw)
-            reply = await rpc(plane, Call(message, context.time_remaining(), tags))
+            with drain if role else nullcontext():  # probes are answered to the end
+                reply = await rpc(plane, Call(message, context.time_remaining(), tags))
             out: bytes = reply.SerializeToString()
             return out
         except PenstockError as error:
