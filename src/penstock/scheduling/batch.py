@@ -6,11 +6,11 @@ from time import perf_counter
 import numpy as np
 from msgspec import Struct
 
-from penstock.core.errors import EngineFailed
+from penstock.core.errors import EngineFailed, PenstockError
 from penstock.core.ports import Session
 from penstock.core.types import Tensors
 
-Answer = Tensors | EngineFailed
+Answer = Tensors | PenstockError
 
 
 class Ran(Struct, frozen=True):
@@ -46,7 +46,7 @@ def run(session: Session, parts: Sequence[Tensors], sizes: Sequence[int], output
     start = perf_counter()
     if len(parts) == 1:
         answer = _alone(session, parts[0], outputs)
-        return Ran((answer,), perf_counter() - start, not isinstance(answer, EngineFailed))
+        return Ran((answer,), perf_counter() - start, not isinstance(answer, PenstockError))
     try:
         answers = split(session.run(merge(parts), outputs), sizes)
     except Exception:  # noqa: BLE001 - whatever a framework raises
@@ -57,6 +57,8 @@ def run(session: Session, parts: Sequence[Tensors], sizes: Sequence[int], output
 def _alone(session: Session, inputs: Tensors, outputs: Sequence[str]) -> Answer:
     try:
         return session.run(inputs, outputs)
+    except PenstockError as error:
+        return error
     except Exception as error:  # noqa: BLE001 - whatever a framework raises
         return EngineFailed(f"the model failed on this request: {one_line(error)}")
 

@@ -64,6 +64,7 @@ class Profile:
         """Which of the last seven ratios were out of band, a bit each."""
         self._band = (0.77, 1.3)
         self._rest = 0.0
+        self._due = 0.0
 
     @property
     def slow(self) -> float:
@@ -92,7 +93,7 @@ class Profile:
         self._mean[rows] = mean + step / (min(WINDOW, count))
         self.count[rows] = count + 1
         self._rest += seconds
-        if self._rest < REST:
+        if self._rest < self._due:
             return False
         return self._refit()
 
@@ -136,6 +137,8 @@ class Profile:
         return self._refit()
 
     def _refit(self) -> bool:
+        # Often at first, when every run tells much.
+        self._due = min(REST, 1.1 * self._due + self._rest / 4)
         self._rest = 0.0
         self.refresh()
         known = [rows for rows, count in enumerate(self.count) if count]

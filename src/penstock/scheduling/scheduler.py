@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from penstock.core.errors import (
     DeadlineExceeded,
-    EngineFailed,
     InvalidRequest,
     ModelNotReady,
     Overloaded,
@@ -285,7 +284,7 @@ class Scheduler:
         queued: list[float] = []
         totals: list[float] = []
         for entry, answer in zip(entries, ran.answers, strict=True):
-            if isinstance(answer, EngineFailed):
+            if isinstance(answer, PenstockError):
                 self._fail(entry, answer)
             elif entry.future.done():
                 self._recorder.failed("cancelled", now - entry.arrived)

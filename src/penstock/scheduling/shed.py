@@ -36,16 +36,13 @@ class Backlog(Struct, frozen=True):
 
 
 def quick(backlog: Backlog) -> Choice:
-    """Give up heads until the next full batch is in time; one pass."""
-    total = len(backlog.deadlines)
+    """Give up heads until the next batch is in time, of full size or of all that is left; one pass."""
+    deadlines, total = backlog.deadlines, len(backlog.deadlines)
     seconds, slow = backlog.profile.seconds, backlog.profile.slow
-    skip = backlog.late(seconds[min(backlog.size, total)] * slow)
-    while skip < total:
+    for skip in range(total):
         size = min(backlog.size, total - skip)
-        after = backlog.late(seconds[size] * slow, skip)
-        if after == skip:
+        if deadlines[skip] >= backlog.now + seconds[size] * slow:
             return Choice(skip, size)
-        skip = after
     return Choice(total, 0)
 
 
@@ -90,6 +87,8 @@ def drain(backlog: Backlog, choice: Choice) -> tuple[float, float]:
     deadlines, profile = backlog.deadlines, backlog.profile
     seconds, slow = profile.seconds, profile.slow
     total = len(deadlines)
+    if not choice.size:
+        return 0.0, 1.0
     starts = [backlog.late(seconds[choice.size] * ratio) for ratio in profile.spread]
     rows = in_time(choice.skip, choice.size, starts)
     used = seconds[choice.size]
@@ -112,9 +111,10 @@ def choose(backlog: Backlog, kept: int) -> Choice:
     If the line can be served whole, the choice with more rows in time wins.
     If not, the one with more of them per second, for others are on their way.
     """
-    keep, skip = Choice(0, kept), best(backlog)
-    rows, used = drain(backlog, keep)
-    others, time = drain(backlog, skip)
-    if max(rows, others) < 0.97 * len(backlog.deadlines) - 0.5:
-        rows, others = rows / used, others / time
-    return skip if others > rows else keep
+    options = [Choice(0, kept), best(backlog), quick(backlog)]
+    drained = [drain(backlog, option) for option in options]
+    if max(rows for rows, _ in drained) < 0.97 * len(backlog.deadlines) - 0.5:
+        worth = [rows / used for rows, used in drained]
+    else:
+        worth = [rows for rows, _ in drained]
+    return options[worth.index(max(worth))]

@@ -15,6 +15,8 @@ STAY = 1.03
 """The batch size changes only for a row that costs this much less."""
 SURE = 12
 """Runs after which a size's cost needs no more looking into."""
+EVERY = 15
+"""A mask: every eighth batch may try a size."""
 PATIENCE, SLOWDOWN = 0.05, 20
 """Without a target, a batch may take 50 ms, or 20 times as long as one row if that is more."""
 CAREFUL = 0.002
@@ -54,7 +56,7 @@ class Slo:
         self._turn += 1
         total = len(waiting)
         # Rows count every line, so they equal the requests only if each is of one row.
-        if total != line.rows or self._forced or not self._turn & 7:
+        if total != line.rows or self._forced or not self._turn & EVERY:
             return self._decide(line)
         size = self._best[min(self.cap, total)]
         if waiting[0].deadline - line.now < self._need[size]:
@@ -154,7 +156,7 @@ class Slo:
         for size in self._forced:
             if size <= rows:
                 return size
-        if self._turn & 7:
+        if self._turn & EVERY:
             return 0
         for size in self._unsure:
             if size <= rows:
@@ -179,12 +181,16 @@ class Slo:
         reach = [size for size in profile.sizes if size <= 4 * self.cap] if seconds[1] <= limit else []
         # No prediction may bar a size that has not run: one stalled run would bar it for good.
         self._forced = tuple(s for s in reach if s & (s - 1) == 0 and profile.count[s] < 3)
-        least = 1.15 * seconds[self.cap] / self.cap
-        self._unsure = tuple(
-            s
-            for s in reach
-            if s in allowed and profile.count[s] < SURE and seconds[s] <= least * s and s != self.cap
-        )
+        self._unsure = tuple(size for size in reach if size in allowed and self._doubtful(size))
+
+    def _doubtful(self, size: int) -> bool:
+        """Whether a row may cost less at that size than at the present one, for all that is known."""
+        profile, count = self.profile, self.profile.count[size]
+        if size == self.cap or count >= SURE:
+            return False
+        noise = (profile.spread[6] - profile.spread[1]) / 2
+        hope = profile.seconds[size] / size * (1 - 1.5 * noise / max(count, 2) ** 0.5)
+        return hope < 0.99 * profile.seconds[self.cap] / self.cap
 
     def _cheapest(self, sizes: list[int]) -> int:
         """The smallest size whose row costs nearly the least; the present one if that is as good."""

@@ -69,6 +69,12 @@ class Catalog:
         self._set(model, versions, list(versions))
         return old
 
+    def take_if(self, live: Live) -> None:
+        """Swap exactly this out, if it still serves."""
+        shelf = self._table.get(live.state.name)
+        if shelf is not None and shelf.versions.get(live.state.version) is live:
+            self.take(live.state.name, live.state.version)
+
     def _set(self, model: str, versions: Mapping[str, Live], order: list[str]) -> None:
         rank = {version: i for i, version in enumerate(order)}
         table = dict(self._table)

@@ -38,16 +38,11 @@ class Check:
             if self._batched:
                 if not shape or not shape[0]:
                     raise self._shape(spec, array)
-                if rows and shape[0] != rows:
-                    raise self._ragged(request)
-                rows = shape[0]
+                if shape[0] != rows:
+                    rows = self._same_rows(request, rows, shape[0])
                 shape = shape[1:]
             if shape != tail and not (varied and _fits(shape, tail)):
                 raise self._shape(spec, array)
-        if self._max_rows and rows > self._max_rows:
-            raise InvalidRequest(
-                f"model {self._model!r} takes at most {self._max_rows} rows a request, got {rows}"
-            )
         if request.outputs and not self._outputs.issuperset(request.outputs):
             raise self._unknown_output(request)
 
@@ -71,9 +66,16 @@ class Check:
             f"it must be {list(spec.shape)} (-1 is any size{hint})"
         )
 
-    def _ragged(self, request: Request) -> InvalidRequest:
-        sizes = {name: len(array) for name, array in request.inputs.items()}
-        return InvalidRequest(f"axis 0 must be the same in all inputs; got {sizes}")
+    def _same_rows(self, request: Request, before: int, rows: int) -> int:
+        """The rows of the first input, which the others must have too."""
+        if before:
+            sizes = {name: len(array) for name, array in request.inputs.items() if array.ndim}
+            raise InvalidRequest(f"axis 0 must be the same in all inputs; got {sizes}")
+        if self._max_rows and rows > self._max_rows:
+            raise InvalidRequest(
+                f"model {self._model!r} takes at most {self._max_rows} rows a request, got {rows}"
+            )
+        return rows
 
     def _unknown_output(self, request: Request) -> InvalidRequest:
         odd = next(name for name in request.outputs if name not in self._outputs)

@@ -1,0 +1,168 @@
+"""``penstock serve``: run the server until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from penstock.core.errors import BadSetting
+
+if TYPE_CHECKING:
+    from penstock.core.types import ModelState
+    from penstock.server import Server
+    from penstock.settings import Settings
+
+log = logging.getLogger("penstock.server")
+
+Flag = typer.Option
+
+
+def command(
+    path: Annotated[
+        str | None, typer.Argument(metavar="PATH", help="A repository folder, or one .onnx file.")
+    ] = None,
+    host: Annotated[str | None, Flag(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    http_port: Annotated[int | None, Flag(help="0 takes any free port. [default: 8000]")] = None,
+    grpc_port: Annotated[int | None, Flag(help="0: any free port, -1: no gRPC. [default: 8001]")] = None,
+    config: Annotated[Path | None, Flag(metavar="FILE", help="Settings in TOML (penstock.toml).")] = None,
+    log_format: Annotated[str | None, Flag(metavar="text|json", help="[default: text]")] = None,
+    log_level: Annotated[str | None, Flag(metavar="debug|info|warning|error", help="[default: info]")] = None,
+    tls_cert: Annotated[
+        str | None, Flag(metavar="FILE", help="PEM certificate chain, for both ports.")
+    ] = None,
+    tls_key: Annotated[str | None, Flag(metavar="FILE", help="PEM private key.")] = None,
+    insecure: Annotated[
+        bool | None, Flag("--insecure", help="Listen beyond this machine without API keys.")
+    ] = None,
+) -> None:
+    """Serve a model, or a folder of models, over HTTP and gRPC.
+
+    Every setting may also stand in a TOML file (--config) or in the environment (PENSTOCK_…).
+    """
+    from penstock.metering import logs
+    from penstock.settings import load
+
+    flags = {
+        "repository": path,
+        "server.host": host,
+        "server.http_port": http_port,
+        "server.grpc_port": grpc_port,
+        "server.tls_cert": tls_cert,
+        "server.tls_key": tls_key,
+        "server.insecure": insecure or None,
+        "log.format": log_format,
+        "log.level": log_level,
+    }
+    settings = load(config, os.environ, flags)
+    if not settings.repository:
+        raise BadSetting("what is to be served? give PATH: a repository folder, or one .onnx file")
+    logs.setup(settings.log.format, settings.log.level.upper())
+    _run(settings)
+
+
+def _run(settings: "Settings") -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
+
+
+async def _serve(settings: "Settings") -> None:
+    """Until SIGTERM or SIGINT; a second one ends the process at once."""
+    from penstock.server import Server
+
+    stop = asyncio.Event()
+
+    def told() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    server = Server(settings)
+    await server.start()
+    if settings.log.format == "text":
+        print(_welcome(server), flush=True)
+    log.info("ready", extra={"http_port": server.http_port, "grpc_port": server.grpc_port})
+    await stop.wait()
+    log.info("stopping: everything accepted is answered first")
+    await server.stop()
+    log.info("stopped")
+
+
+def _welcome(server: "Server") -> str:
+    """Where it listens, what it serves, and what to try next."""
+    settings = server.settings
+    host = settings.server.host if settings.server.host not in ("0.0.0.0", "::") else "127.0.0.1"
+    url = f"{'https' if settings.server.tls_cert else 'http'}://{host}:{server.http_port}"
+    states = server.models.states()
+    lines = ["", f"  Penstock serves {settings.repository}", f"    HTTP  {url}"]
+    if server.grpc_port >= 0:
+        lines.append(f"    gRPC  {host}:{server.grpc_port}")
+    lines += ["", "  Models"]
+    lines += [f"    {state.name:<20} {state.version:<6} {state.state:<12} {state.reason}" for state in states]
+    shown = next((state for state in states if state.live), None)
+    if shown is not None:
+        lines += ["", "  Try next", *_examples(url, shown, Path(settings.repository))]
+    return "\n".join([*lines, ""])
+
+
+def _examples(url: str, state: "ModelState", repository: Path) -> list[str]:
+    saved = sorted((repository / state.name / "requests").glob("*.json"))
+    body = f"@{saved[0]}" if saved else _body(state)
+    arrays = ", ".join(f"{spec.name!r}: {_zeros(spec)}" for spec in state.signature.inputs)
+    python = (
+        f"import numpy as np, penstock; print(penstock.Client('{url}').infer('{state.name}', {{{arrays}}}))"
+    )
+    return [
+        f"    curl -s {url}/v2/models/{state.name}/infer -d {body}",
+        f'    {_python()} -c "{python}"',
+        f"    penstock models --url {url}",
+        f"    penstock bench {url} {state.name}",
+    ]
+
+
+def _python() -> str:
+    """The interpreter that has penstock, as short as it can be said from here."""
+    try:
+        return str(Path(sys.executable).relative_to(Path.cwd()))
+    except ValueError:
+        return sys.executable
+
+
+def _shape(spec: Any) -> list[int]:
+    return [size if size >= 0 else 1 for size in spec.shape]
+
+
+_DTYPES = {"FP32": "float32", "FP64": "float64", "FP16": "float16", "BOOL": "bool"}
+
+
+def _zeros(spec: Any) -> str:
+    if spec.datatype == "BYTES":
+        return f"np.full({_shape(spec)}, b'text', object)"
+    return f"np.zeros({_shape(spec)}, '{_DTYPES.get(spec.datatype, spec.datatype.lower())}')"
+
+
+def _body(state: "ModelState") -> str:
+    """A request of zeros, or the way to one where it would fill the screen."""
+    from math import prod
+
+    import orjson
+
+    inputs = []
+    for spec in state.signature.inputs:
+        shape = _shape(spec)
+        if prod(shape) > 64 or spec.datatype in ("FP16", "BF16"):
+            return "@request.json"
+        zero: Any = {"BYTES": "text", "BOOL": False}.get(spec.datatype, 0)
+        inputs.append(
+            {"name": spec.name, "shape": shape, "datatype": spec.datatype, "data": [zero] * prod(shape)}
+        )
+    return f"'{orjson.dumps({'inputs': inputs}).decode()}'"

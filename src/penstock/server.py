@@ -1,0 +1,140 @@
+"""The composition root: settings in, a running server out; it alone knows everyone."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+
+from msgspec.structs import asdict, fields
+
+from penstock.core.errors import BadSetting
+from penstock.core.ports import Handler
+from penstock.core.types import Signature
+from penstock.doors.admin import make_app
+from penstock.doors.auth import Keys
+from penstock.doors.http import HttpDoor, Limits
+from penstock.metering import prometheus, trace
+from penstock.metering.ledger import Ledger
+from penstock.repository.local import LocalStore
+from penstock.serving.catalog import Catalog
+from penstock.serving.gateway import Gateway
+from penstock.serving.lifecycle import Lifecycle
+from penstock.settings import Server as Listening
+from penstock.settings import Settings, check_exposure
+
+log = logging.getLogger("penstock.server")
+
+_EXPIRY = 0.02
+"""Seconds between looks for requests whose deadline has passed."""
+
+
+class Server:
+    """``start`` brings it up, ``stop`` takes it down and loses nothing that was accepted."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises BadSetting where the settings cannot be served."""
+        check_exposure(settings)
+        self.settings = settings
+        self.http_port = 0
+        self.grpc_port = -1
+        self.ledger = Ledger()
+        self.catalog = Catalog()
+        store = LocalStore(Path(settings.repository), settings.model)
+        watch = settings.watch
+        self.models = Lifecycle(store, self.catalog, self.ledger, poll=watch.poll_s, settle=watch.settle_s)
+        gateway = Gateway(self.catalog, self.ledger.refused)
+        self.handler: Handler = trace.wrap(gateway, settings.trace.otlp)
+        self._keys = Keys(settings.keys)
+        self._http = HttpDoor(
+            self.handler,
+            make_app(
+                self.models, lambda accept: prometheus.render(self.ledger, self.models.states(), accept)
+            ),
+            self._signature,
+            self._keys,
+            _limits(settings.server),
+        )
+        self._stop_grpc: Callable[[float], Awaitable[None]] | None = None
+        self._expiry: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load what the repository holds, then listen; raises BadSetting where that is not possible."""
+        listening = self.settings.server
+        await self.models.start(watching=self.settings.watch.enabled)
+        self._expiry = asyncio.create_task(self._expire())
+        try:
+            self.http_port = await self._http.start(listening.host, listening.http_port, _tls(listening))
+        except OSError as error:
+            raise BadSetting(
+                f"HTTP cannot listen on {listening.host}:{listening.http_port}: {error.strerror or error}; "
+                "choose another with --http-port (0 takes any free one)"
+            ) from None
+        if listening.grpc_port >= 0:
+            await self._start_grpc(listening)
+        # What start-up made lives as long as the process: the collector need not look at it again,
+        # nor look so often at requests, which free themselves.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    async def _start_grpc(self, listening: Listening) -> None:
+        from penstock.doors import v2_grpc
+
+        options = v2_grpc.Options(
+            max_bytes=listening.max_body_bytes,
+            certificate=_pem(listening.tls_cert),
+            key=_pem(listening.tls_key),
+        )
+        host = f"[{listening.host}]" if ":" in listening.host else listening.host
+        address = f"{host}:{listening.grpc_port}"
+        door = await v2_grpc.start([address], self.handler, self.models, self._keys, options)
+        self.grpc_port = door.port
+        self._stop_grpc = door.stop
+
+    async def stop(self) -> None:
+        """Stop accepting, answer everything accepted (for ``drain_s`` at most), close the models."""
+        listening = self.settings.server
+        self.models.lame()
+        stopping: list[Awaitable[None]] = [self._http.drain(listening.lame_duck_s, listening.drain_s)]
+        if self._stop_grpc is not None:
+            stopping.append(self._stop_grpc(listening.drain_s))
+        await asyncio.gather(*stopping)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(listening.drain_s):
+                await self.models.close()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await asyncio.to_thread(trace.shutdown, self.handler)
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY)
+            self.models.expire(monotonic())
+
+    def _signature(self, model: str, version: str) -> Signature:
+        return self.catalog.find(model, version).state.signature
+
+
+def _limits(listening: Listening) -> Limits:
+    given = asdict(listening)
+    return Limits(**{field.name: given[field.name] for field in fields(Limits) if field.name in given})
+
+
+def _pem(path: str) -> bytes | None:
+    return Path(path).read_bytes() if path else None
+
+
+def _tls(listening: Listening) -> ssl.SSLContext | None:
+    if not listening.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(listening.tls_cert, listening.tls_key)
+    except (ssl.SSLError, OSError) as error:
+        raise BadSetting(f"server.tls_cert and server.tls_key do not make a certificate: {error}") from None
+    context.set_alpn_protocols(["http/1.1"])
+    return context
