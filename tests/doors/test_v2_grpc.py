@@ -523,14 +523,16 @@ def test_watching_tells_of_changes(house, health):
     watch.cancel()
 
 
-def test_watchers_are_bounded(house, health):
-    watches = [health.Watch(asked(), timeout=10) for _ in range(64)]
-    assert [next(watch).status for watch in watches] == [SERVING] * 64
-    with pytest.raises(grpc.RpcError) as caught:
-        next(health.Watch(asked(), timeout=10))
-    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    for watch in watches:
-        watch.cancel()
+def test_watchers_are_bounded():
+    with opened() as house, grpc.insecure_channel(house.url) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        watches = [health.Watch(asked(), timeout=10) for _ in range(64)]
+        assert [next(watch).status for watch in watches] == [SERVING] * 64
+        with pytest.raises(grpc.RpcError) as caught:
+            next(health.Watch(asked(), timeout=10))
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        for watch in watches:
+            watch.cancel()
 
 
 def test_watching_ends_when_the_server_stops():
