@@ -10,9 +10,7 @@ from penstock.doors.auth import Role, digest
 
 def key(role: Role) -> tuple[str, str]:
     """A random key (256 bits), and its line for ``[keys]`` in the settings."""
-    fresh = (
-        f"ps_{secrets.token_urlsafe(32)}"  # so that it is known for a key, and no option by a leading dash
-    )
+    fresh = f"ps_{secrets.token_urlsafe(32)}"  # known for a key, and never an option by a leading dash
     return fresh, f'"{digest(fresh)}" = "{role}"'
 
 
