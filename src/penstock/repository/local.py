@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from threading import Lock
 
 from penstock.core.errors import BadSetting
 from penstock.core.types import ModelSpec
@@ -33,18 +34,20 @@ class LocalStore:
         self._last: Mapping[str, ModelFolder] = {}
         self._found = False
         self._warned: set[str] = set()
+        self._one_at_a_time = Lock()
 
     def scan(self) -> Mapping[str, ModelFolder]:
-        """What is there now, by model name; blocks, so call it in a thread, one call at a time.
+        """What is there now, by model name; blocks, so call it in a thread.
 
         What is wrong with one model is that model's ``error``.
         Raises BadSetting when the repository cannot be read, or has never held a model.
         """
-        models = self._file() if self.path.is_file() else self._folder()
-        for model in models.values():
-            self._warn(model)
-        self._last = models
-        self._found = True
+        with self._one_at_a_time:
+            models = self._file() if self.path.is_file() else self._folder()
+            for model in models.values():
+                self._warn(model)
+            self._last = models
+            self._found = True
         return models
 
     def _file(self) -> Mapping[str, ModelFolder]:
