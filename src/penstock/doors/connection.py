@@ -7,6 +7,7 @@ One request is answered at a time; what a client pipelines waits, and reading pa
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable
 from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import httptools
 import orjson
 
 from penstock.core.errors import Overloaded, PenstockError, ShuttingDown, TooLarge
+from penstock.core.ticket import Ticket
 from penstock.core.types import Reply
 from penstock.doors import compress, v2_http
 from penstock.doors.auth import key_of
@@ -50,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._blocked_since: float | None = None
         self._closing = False
-        self._pending: asyncio.Future[Any] | None = None
+        self._pending: Ticket | asyncio.Task[None] | None = None
         self._head: Head | None = None
         self._keep = True
         """Whether the connection outlives the present answer, as far as the client is concerned."""
@@ -211,23 +213,25 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - answered and logged
             self._broke(error)
             return
-        future = answer if isinstance(answer, asyncio.Future) else asyncio.ensure_future(answer)
-        self._pending = future
-        future.add_done_callback(self._answered)
+        if type(answer) is Ticket:
+            self._pending = answer
+            answer.then = self._answered
+        else:
+            self._spawn(self._awaited(answer))
 
-    def _answered(self, future: "asyncio.Future[Reply]") -> None:
+    def _answered(self, ticket: Ticket) -> None:
         self._pending = None
-        if self._closing:
-            return
-        if future.cancelled():
-            self.send_error(ShuttingDown("the request was given up because the server is stopping"))
-            return
-        error = future.exception()
-        if error is not None:
-            self._broke(error)
-            return
+        if ticket.error is not None:
+            self.send_error(ticket.error)
+        else:
+            self._deliver(ticket.reply)  # type: ignore[arg-type]  # an answer without an error is a reply
+
+    async def _awaited(self, answer: Awaitable[Reply]) -> None:
+        self._deliver(await answer)
+
+    def _deliver(self, reply: Reply) -> None:
         try:
-            parts, header_length = v2_http.encode(future.result(), self._form)
+            parts, header_length = v2_http.encode(reply, self._form)
         except PenstockError as refused:
             self.send_error(refused)
             return
@@ -266,8 +270,12 @@ class Connection(asyncio.Protocol):
     def _spawned(self, task: "asyncio.Task[None]") -> None:
         if self._pending is task:
             self._pending = None
-        if not task.cancelled() and task.exception() is not None and not self._closing:
-            self._broke(task.exception())  # type: ignore[arg-type]
+        if self._closing:
+            return
+        if task.cancelled():
+            self.send_error(ShuttingDown("the request was given up because the server is stopping"))
+        elif task.exception() is not None:
+            self._broke(task.exception())  # type: ignore[arg-type]  # not None
 
     async def _inflate(self, head: Head, body: bytes) -> None:
         encoding = head.headers[b"content-encoding"]

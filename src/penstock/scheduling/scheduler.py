@@ -1,6 +1,6 @@
 """One version's queue: requests in, batches formed by a policy, answers back to their callers.
 
-A queue entry carries its own way home (a future), so a caller who goes takes nothing with him.
+A ticket carries its own way home, so a caller who goes takes nothing with him.
 Everything here runs on the event loop; only ``batch.run`` may run in an instance's thread.
 """
 
@@ -10,8 +10,6 @@ from collections import deque
 from functools import partial
 from itertools import islice
 from time import monotonic
-
-from msgspec import Struct
 
 from penstock.core.errors import (
     DeadlineExceeded,
@@ -23,6 +21,7 @@ from penstock.core.errors import (
     reason,
 )
 from penstock.core.ports import BatchPolicy, Line, NullRecorder, Recorder, Session, Take
+from penstock.core.ticket import Ticket
 from penstock.core.types import ModelSpec, Reply, Request, Timing, rows
 from penstock.scheduling import batch
 from penstock.scheduling.instance import Instance
@@ -31,16 +30,6 @@ log = logging.getLogger("penstock.scheduler")
 
 WINDOW = 256
 """Requests that a policy looks at; deeper ones change no decision about the next batch."""
-
-
-class Entry(Struct, eq=False):
-    """A queued request and its way home; seconds on ``time.monotonic``."""
-
-    request: Request
-    future: asyncio.Future[Reply]
-    rows: int
-    arrived: float
-    deadline: float
 
 
 Key = tuple[object, ...]
@@ -76,23 +65,22 @@ class Scheduler:
         self._batched = batched
         self._varied = any(-1 in tensor.shape[1:] for tensor in session.signature.inputs)
         self._recorder = recorder or NullRecorder()
-        self._lines: dict[Key, deque[Entry]] = {}
+        self._lines: dict[Key, deque[Ticket]] = {}
         self._threads = [Instance(f"{spec.name}-{version}-{i}", self._loop) for i in range(instances)]
         self._idle = list(self._threads)
-        self._running: list[list[Entry]] = []
+        self._running: list[list[Ticket]] = []
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
         self._drained: asyncio.Future[None] | None = None
 
-    def __call__(self, request: Request, /) -> asyncio.Future[Reply]:
+    def __call__(self, request: Request, /) -> Ticket:
         now = monotonic()
         size = rows(request.inputs) if self._batched else 1
         deadline = now + self._timeout
         if request.deadline < deadline:
             deadline = request.deadline
-        future = self._loop.create_future()
-        entry = Entry(request, future, size, now, deadline)
+        entry = Ticket(request, size, now, deadline)
         urgency = request.priority
         if (
             self._closing
@@ -114,16 +102,16 @@ class Scheduler:
             self._pumping = True
             # Not now: every request that this turn of the loop reads may join the batch.
             self._loop.call_soon(self._pump)
-        return future
+        return entry
 
-    def _admit(self, entry: Entry, now: float) -> None:
+    def _admit(self, entry: Ticket, now: float) -> None:
         """The slow look at a request that may have to be refused; raises if so."""
         error = self._objection(entry, now)
         if error is not None:
             self._recorder.failed(reason(error), 0.0)
             raise error
 
-    def _objection(self, entry: Entry, now: float) -> PenstockError | None:
+    def _objection(self, entry: Ticket, now: float) -> PenstockError | None:
         if self._closing:
             return ModelNotReady(f"model {self._model!r} version {self._version!r} is being unloaded")
         if not 0 <= entry.request.priority <= self._max_priority:
@@ -163,7 +151,7 @@ class Scheduler:
                     return
         self._look_drained()
 
-    def _form(self) -> list[Entry] | None:
+    def _form(self) -> list[Ticket] | None:
         """The next batch; empty if a line only gave up late requests; None if all lines wait."""
         until = float("inf")
         for key in self._order():
@@ -189,12 +177,12 @@ class Scheduler:
             return list(self._lines)
         return sorted(self._lines, key=lambda key: (key[0], self._lines[key][0].arrived))
 
-    def _present(self, key: Key, line: deque[Entry]) -> list[Entry]:
+    def _present(self, key: Key, line: deque[Ticket]) -> list[Ticket]:
         """The front of a line without those whose callers have gone."""
-        waiting = [entry for entry in islice(line, WINDOW) if not entry.future.done()]
+        waiting = [entry for entry in islice(line, WINDOW) if not entry.over]
         if len(waiting) == min(WINDOW, len(line)):
             return waiting
-        kept = [entry for entry in line if not entry.future.done()]
+        kept = [entry for entry in line if not entry.over]
         self.waiting -= sum(entry.rows for entry in line) - sum(entry.rows for entry in kept)
         line.clear()
         line.extend(kept)
@@ -202,7 +190,7 @@ class Scheduler:
             del self._lines[key]
         return kept[:WINDOW]
 
-    def _take(self, key: Key, line: deque[Entry], waiting: list[Entry], take: Take) -> list[Entry]:
+    def _take(self, key: Key, line: deque[Ticket], waiting: list[Ticket], take: Take) -> list[Ticket]:
         end = take.skip + take.count
         if not 0 < end <= len(waiting) or take.skip < 0 or take.count < 0:
             raise ValueError(f"{take} is not possible with {len(waiting)} requests waiting")
@@ -221,7 +209,7 @@ class Scheduler:
             self._fill(key, chosen)
         return chosen
 
-    def _fill(self, key: Key, chosen: list[Entry]) -> None:
+    def _fill(self, key: Key, chosen: list[Ticket]) -> None:
         """Give the room left in a batch to less urgent requests that fit it."""
         room = self.policy.cap - sum(entry.rows for entry in chosen)
         for other in sorted(other for other in self._lines if other[1:] == key[1:] and other != key):
@@ -229,13 +217,13 @@ class Scheduler:
             while line and line[0].rows <= room:
                 entry = line.popleft()
                 self.waiting -= entry.rows
-                if not entry.future.done():
+                if not entry.over:
                     room -= entry.rows
                     chosen.append(entry)
             if not line:
                 del self._lines[other]
 
-    def _late(self, entry: Entry) -> str:
+    def _late(self, entry: Ticket) -> str:
         allowed = (entry.deadline - entry.arrived) * 1e3
         return f"model {self._model!r} could not answer within {allowed:.1f} ms; the request was not run"
 
@@ -256,7 +244,7 @@ class Scheduler:
 
     # -- running them --------------------------------------------------------------------------
 
-    def _start(self, entries: list[Entry]) -> None:
+    def _start(self, entries: list[Ticket]) -> None:
         started = monotonic()
         parts = [entry.request.inputs for entry in entries]
         sizes = [entry.rows for entry in entries]
@@ -268,32 +256,32 @@ class Scheduler:
         self._running.append(entries)
         instance.submit(job, partial(self._finished, instance, entries, started))
 
-    def _finished(self, instance: Instance, entries: list[Entry], started: float, ran: batch.Ran) -> None:
+    def _finished(self, instance: Instance, entries: list[Ticket], started: float, ran: batch.Ran) -> None:
         self._idle.append(instance)
         self._running.remove(entries)
         self._answer(entries, started, ran)
         self._pump()
 
-    def _answer(self, entries: list[Entry], started: float, ran: batch.Ran) -> None:
+    def _answer(self, entries: list[Ticket], started: float, ran: batch.Ran) -> None:
         size = 0
         for entry in entries:
             size += entry.rows
         if ran.whole:
             self._learn(size, ran.seconds)
         now = monotonic()
+        model, version, seconds = self._model, self._version, ran.seconds
         queued: list[float] = []
         totals: list[float] = []
         for entry, answer in zip(entries, ran.answers, strict=True):
             if isinstance(answer, PenstockError):
                 self._fail(entry, answer)
-            elif entry.future.done():
+            elif entry.over:
                 self._recorder.failed("cancelled", now - entry.arrived)
             else:
                 wait = started - entry.arrived
                 queued.append(wait)
                 totals.append(now - entry.arrived)
-                timing = Timing(wait, ran.seconds, size)
-                entry.future.set_result(Reply(self._model, self._version, answer, timing))
+                entry.answer(Reply(model, version, answer, Timing(wait, seconds, size)))
         if queued:
             self._recorder.served(size, ran.seconds, queued, totals)
 
@@ -303,9 +291,9 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 - a policy may be the user's own
             self._break(error)
 
-    def _fail(self, entry: Entry, error: PenstockError) -> None:
-        if not entry.future.done():
-            entry.future.set_exception(error)
+    def _fail(self, entry: Ticket, error: PenstockError) -> None:
+        if not entry.over:
+            entry.fail(error)
             self._recorder.failed(reason(error), monotonic() - entry.arrived)
 
     # -- ending --------------------------------------------------------------------------------
