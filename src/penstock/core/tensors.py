@@ -82,11 +82,12 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Arra
     Raises InvalidRequest where the values are of another kind, out of range, or not as many as
     the shape needs.
     """
+    if type(data) is list and (pack := _packer(datatype, shape, data)) is not None:
+        try:
+            return np.ndarray(shape, _NUMPY[datatype], pack(*data))
+        except (struct.error, OverflowError, TypeError, ValueError):
+            pass  # something is odd, which the long way names, or accepts
     want = elements(name, shape)
-    if type(data) is list and len(data) == want:
-        flat = _flat(datatype, shape, data)
-        if flat is not None:
-            return flat
     dtype = dtype_of(datatype)
     try:
         raw = np.array(data) if datatype != "BYTES" else np.array(data, dtype=object)
@@ -124,22 +125,17 @@ _LONGEST_FLAT = 1 << 16
 _PACKERS: dict[tuple[str, int], Callable[..., bytes]] = {}
 
 
-def _flat(datatype: str, shape: Sequence[int], data: list[Any]) -> Array | None:
-    """The short way of a flat list; None where something is odd, which the long way names or accepts."""
+def _packer(datatype: str, shape: Sequence[int], data: list[Any]) -> Callable[..., bytes] | None:
+    """What packs a flat list of just the right length; None for anything else."""
     size = len(data)
+    if size != prod(shape) or not size or type(data[0]) is bool:
+        return None
     pack = _PACKERS.get((datatype, size))
-    if pack is None:
-        if datatype not in _CODES or not 0 < size <= _LONGEST_FLAT:
-            return None
+    if pack is None and datatype in _CODES and size <= _LONGEST_FLAT:
         if len(_PACKERS) >= 256:
             _PACKERS.clear()
         pack = _PACKERS[datatype, size] = struct.Struct(f"{size}{_CODES[datatype]}").pack
-    if type(data[0]) is bool:
-        return None
-    try:
-        return np.ndarray(shape, _NUMPY[datatype], pack(*data))
-    except (struct.error, OverflowError, TypeError):
-        return None
+    return pack
 
 
 _KINDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers"}
@@ -250,8 +246,8 @@ def as_bytes(value: Any) -> bytes:
     return str(value).encode()
 
 
-_NUMBERS = {dtype: name for name, dtype in _NUMPY.items() if name not in ("BYTES", "FP16")}
-"""Datatypes that orjson writes by itself."""
+NUMBERS = {dtype: name for name, dtype in _NUMPY.items() if name not in ("BYTES", "FP16")}
+"""V2 names of the dtypes that orjson writes by itself."""
 
 
 def to_json(array: Array, name: str) -> dict[str, Any]:
@@ -260,7 +256,7 @@ def to_json(array: Array, name: str) -> dict[str, Any]:
     orjson writes ``null`` for NaN and infinity: see ``check_finite``.
     Raises InvalidRequest for datatypes and texts that JSON cannot carry.
     """
-    datatype = _NUMBERS.get(array.dtype)
+    datatype = NUMBERS.get(array.dtype)
     if datatype is not None:
         return {"name": name, "datatype": datatype, "shape": array.shape, "data": array.ravel()}
     datatype = datatype_of(array.dtype)

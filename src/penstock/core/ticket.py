@@ -39,8 +39,13 @@ class Ticket(Struct, eq=False):
             return
         self.over = True
         self.reply = reply
-        if self.then is not None:
-            self._tell(self.then)
+        then = self.then
+        if then is not None:
+            try:
+                then(self)
+            except Exception:
+                # One caller's trouble must not keep the rest of the batch from its answers.
+                log.exception("an answer could not be delivered")
 
     def fail(self, error: PenstockError) -> None:
         """Give an error as the answer, unless it is too late for one."""
@@ -48,20 +53,17 @@ class Ticket(Struct, eq=False):
             return
         self.over = True
         self.error = error
-        if self.then is not None:
-            self._tell(self.then)
+        then = self.then
+        if then is not None:
+            try:
+                then(self)
+            except Exception:
+                log.exception("an error could not be delivered")
 
     def cancel(self) -> None:
         """The caller has gone: nobody is told anything any more."""
         self.over = True
         self.then = None
-
-    def _tell(self, then: "Callable[[Ticket], None]") -> None:
-        try:
-            then(self)
-        except Exception:
-            # One caller's trouble must not keep the rest of the batch from its answers.
-            log.exception("an answer could not be delivered")
 
     def __await__(self) -> Generator[Any, None, Reply]:
         if not self.over:

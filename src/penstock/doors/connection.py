@@ -21,6 +21,7 @@ from penstock.core.types import Reply
 from penstock.doors import compress, v2_http
 from penstock.doors.auth import key_of
 from penstock.doors.errors import http_status
+from penstock.doors.heads import END
 from penstock.doors.message import Head, Headers, Message
 from penstock.doors.targets import role_of
 
@@ -40,9 +41,38 @@ _LINGER = 2.0
 class Connection(asyncio.Protocol):
     """Made per connection by ``HttpDoor``, which also calls ``check`` once a second."""
 
+    __slots__ = (
+        "_blocked_since",
+        "_busy",
+        "_chunks",
+        "_closing",
+        "_data",
+        "_door",
+        "_driving",
+        "_form",
+        "_handler",
+        "_head",
+        "_head_bytes",
+        "_headers",
+        "_heads",
+        "_in_head",
+        "_keep",
+        "_limits",
+        "_parser",
+        "_pending",
+        "_pipeline",
+        "_reading",
+        "_receiving",
+        "_since",
+        "_size",
+        "_transport",
+        "_url",
+    )
+
     def __init__(self, door: "HttpDoor") -> None:
         self._door = door
         self._heads = door.heads
+        self._handler = door.handler
         self._limits = door.limits
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
@@ -97,9 +127,13 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         if not self._receiving:
-            known = self._heads.find(data)
-            if known is not None:
-                self._arrived(known)
+            end = data.find(END) + 4
+            head = self._heads.get(data[:end])
+            if head is not None and head.length == len(data) - end and not self._occupied():
+                self._busy = True
+                self._head = head
+                self._keep = head.keep_alive
+                self._infer(head, data[end:])
                 return
             self._data = data
         if self._in_head:
@@ -169,7 +203,7 @@ class Connection(asyncio.Protocol):
         self._arrived((head, body))
 
     def _arrived(self, message: Message) -> None:
-        if self._busy or self._pipeline or self._blocked_since is not None:
+        if self._occupied():
             self._pipeline.append(message)
             if self._reading:
                 self._reading = False
@@ -177,6 +211,10 @@ class Connection(asyncio.Protocol):
             return
         self._busy = True
         self._begin(message)
+
+    def _occupied(self) -> bool:
+        """Whether a request that comes now must wait its turn."""
+        return self._busy or self._blocked_since is not None or bool(self._pipeline)
 
     # -- one request at a time -----------------------------------------------------------------
 
@@ -205,8 +243,11 @@ class Connection(asyncio.Protocol):
 
     def _infer(self, head: Head, body: bytes) -> None:
         try:
-            request, self._form = self._door.decode(head, body)
-            answer = self._door.handler(request)
+            if head.header_length == b"0":
+                request, self._form = self._door.decode_raw(head.target, body)  # type: ignore[arg-type]
+            else:
+                request, self._form = v2_http.decode(head.target, head.header_length, body, head.tags)  # type: ignore[arg-type]  # inference has a target
+            answer = self._handler(request)
         except PenstockError as error:
             self.send_error(error)
             return
@@ -221,10 +262,10 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, ticket: Ticket) -> None:
         self._pending = None
-        if ticket.error is not None:
+        if ticket.reply is not None:
+            self._deliver(ticket.reply)
+        elif ticket.error is not None:
             self.send_error(ticket.error)
-        else:
-            self._deliver(ticket.reply)  # type: ignore[arg-type]  # an answer without an error is a reply
 
     async def _awaited(self, answer: Awaitable[Reply]) -> None:
         self._deliver(await answer)

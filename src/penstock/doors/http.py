@@ -123,6 +123,7 @@ class HttpDoor:
             url=url,
             headers=headers,
             keep_alive=keep_alive,
+            length=int(headers.get(b"content-length", -1)),
             target=targets.parse(url) if method == b"POST" else None,
             compressed=b"content-encoding" in headers,
             accept=compress.accepted(headers.get(b"accept-encoding", b"")),
@@ -130,12 +131,9 @@ class HttpDoor:
             tags={name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers},
         )
 
-    def decode(self, head: Head, body: bytes) -> tuple[Request, v2_http.Form]:
-        """Raises PenstockError."""
-        model, version = head.target  # type: ignore[misc]  # only called for inference
-        if head.header_length == b"0":
-            return v2_http.decode_raw(model, version, body, self._signature(model, version))
-        return v2_http.decode(model, version, head.header_length, body, head.tags)
+    def decode_raw(self, target: targets.Target, body: bytes) -> tuple[Request, v2_http.Form]:
+        """Of the raw binary form, which needs the model's signature; raises PenstockError."""
+        return v2_http.decode_raw(*target, body, self._signature(*target))
 
     def other(self, connection: Connection, head: Head, body: bytes) -> Coroutine[Any, Any, None]:
         """Everything that is not inference."""

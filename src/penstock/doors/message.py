@@ -16,6 +16,8 @@ class Head(Struct, frozen=True, eq=False):
     url: bytes
     headers: Headers
     keep_alive: bool
+    length: int
+    """Content-Length; -1 where there is none."""
     target: Target | None
     """What it infers, if it does."""
     compressed: bool

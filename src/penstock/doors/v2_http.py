@@ -56,9 +56,11 @@ _PLAIN = Form()
 
 
 def decode(
-    model: str, version: str, header_length: bytes | None, body: bytes, tags: Mapping[str, str]
+    target: tuple[str, str], header_length: bytes | None, body: bytes, tags: Mapping[str, str]
 ) -> tuple[Request, Form]:
-    """A request and the form of its answer; ``header_length`` is that header's value, if sent.
+    """A request and the form of its answer.
+
+    ``target`` is the model and the version (may be empty), ``header_length`` that header's value, if sent.
 
     Input arrays may share ``body``. Raises InvalidRequest.
     """
@@ -74,6 +76,7 @@ def decode(
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the inference request is not JSON: {error}") from None
     inputs = _inputs(ask.inputs, tail)
+    model, version = target
     if ask.parameters is None and ask.outputs is None:
         form = Form(ask.id) if ask.id else _PLAIN
         return Request(model=model, version=version, inputs=inputs, id=ask.id, tags=tags), form
@@ -233,13 +236,14 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
     Raises InvalidRequest where JSON cannot carry an output (NaN, FP16, bytes that are not text).
     """
     tail: Parts = []
-    if form.binary or form.by_output:
-        outputs = [
-            _output(name, array, form.by_output.get(name, form.binary), tail)
-            for name, array in reply.outputs.items()
-        ]
-    else:
-        outputs = [tensors.to_json(array, name) for name, array in reply.outputs.items()]
+    outputs: list[dict[str, Any]] = []
+    plain = not form.binary and not form.by_output
+    for name, array in reply.outputs.items():
+        datatype = tensors.NUMBERS.get(array.dtype)
+        if plain and datatype is not None:
+            outputs.append({"name": name, "datatype": datatype, "shape": array.shape, "data": array.ravel()})
+        else:
+            outputs.append(_output(name, array, form.by_output.get(name, form.binary), tail))
     answer: dict[str, Any] = {"model_name": reply.model, "model_version": reply.version}
     if form.id:
         answer["id"] = form.id

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from penstock.core.errors import EngineFailed, PenstockError
 from penstock.core.ports import Session
+from penstock.core.tensors import Array
 from penstock.core.types import Tensors
 
 Answer = Tensors | PenstockError
@@ -27,17 +28,18 @@ def merge(parts: Sequence[Tensors]) -> Tensors:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def split(outputs: Tensors, sizes: Sequence[int]) -> list[Tensors]:
+def split(outputs: Tensors, sizes: Sequence[int]) -> Sequence[Tensors]:
     """The rows of each request, as views; raises ValueError where axis 0 is not the sum of ``sizes``."""
     total = sum(sizes)
     for name, array in outputs.items():
         if not array.ndim or len(array) != total:
             raise ValueError(f"output {name!r} has shape {list(array.shape)} for a batch of {total} rows")
-    parts: list[Tensors] = []
-    end = 0
-    for size in sizes:
-        start, end = end, end + size
-        parts.append({name: array[start:end] for name, array in outputs.items()})
+    parts: list[dict[str, Array]] = [{} for _ in sizes]
+    for name, array in outputs.items():
+        end = 0
+        for part, size in zip(parts, sizes, strict=True):
+            start, end = end, end + size
+            part[name] = array[start:end]
     return parts
 
 

@@ -22,7 +22,7 @@ from penstock.core.errors import (
 )
 from penstock.core.ports import BatchPolicy, Line, NullRecorder, Recorder, Session, Take
 from penstock.core.ticket import Ticket
-from penstock.core.types import ModelSpec, Reply, Request, Timing, rows
+from penstock.core.types import ModelSpec, Reply, Request, Timing
 from penstock.scheduling import batch
 from penstock.scheduling.instance import Instance
 
@@ -76,7 +76,7 @@ class Scheduler:
 
     def __call__(self, request: Request, /) -> Ticket:
         now = monotonic()
-        size = rows(request.inputs) if self._batched else 1
+        size = len(next(iter(request.inputs.values()))) if self._batched else 1
         deadline = now + self._timeout
         if request.deadline < deadline:
             deadline = request.deadline

@@ -31,17 +31,18 @@ class Catalog:
     """Written only by the lifecycle, on the event loop."""
 
     def __init__(self) -> None:
-        self._table: Mapping[str, Shelf] = {}
+        self.table: Mapping[str, Shelf] = {}
+        """By model; never changed in place."""
         self.known: Mapping[str, str] = {}
         """Models that are in the repository but may not be serving, and why not."""
 
     def find(self, model: str, version: str = "") -> Live:
         """Raises UnknownModel, UnknownVersion, or ModelNotReady for one that is known but not serving."""
-        shelf = self._table.get(model)
+        shelf = self.table.get(model)
         if shelf is None:
             if model in self.known:
                 raise ModelNotReady(f"model {model!r} is not ready: {self.known[model]}")
-            raise UnknownModel(f"no model {model!r}; have {', '.join(sorted(self._table)) or 'none yet'}")
+            raise UnknownModel(f"no model {model!r}; have {', '.join(sorted(self.table)) or 'none yet'}")
         if not version:
             return shelf.newest
         live = shelf.versions.get(version)
@@ -52,7 +53,7 @@ class Catalog:
 
     def put(self, live: Live, order: list[str]) -> Live | None:
         """Swap a version in; returns the one it replaces. ``order`` lists versions, oldest first."""
-        shelf = self._table.get(live.state.name)
+        shelf = self.table.get(live.state.name)
         versions = dict(shelf.versions) if shelf else {}
         old = versions.get(live.state.version)
         versions[live.state.version] = live
@@ -61,7 +62,7 @@ class Catalog:
 
     def take(self, model: str, version: str) -> Live | None:
         """Swap a version out; returns it."""
-        shelf = self._table.get(model)
+        shelf = self.table.get(model)
         if shelf is None or version not in shelf.versions:
             return None
         versions = dict(shelf.versions)
@@ -71,23 +72,23 @@ class Catalog:
 
     def take_if(self, live: Live) -> None:
         """Swap exactly this out, if it still serves."""
-        shelf = self._table.get(live.state.name)
+        shelf = self.table.get(live.state.name)
         if shelf is not None and shelf.versions.get(live.state.version) is live:
             self.take(live.state.name, live.state.version)
 
     def _set(self, model: str, versions: Mapping[str, Live], order: list[str]) -> None:
         rank = {version: i for i, version in enumerate(order)}
-        table = dict(self._table)
+        table = dict(self.table)
         table.pop(model, None)
         if versions:
             ordered = dict(sorted(versions.items(), key=lambda item: rank.get(item[0], -1)))
             table[model] = Shelf(list(ordered.values())[-1], ordered)
-        self._table = table
+        self.table = table
 
     def __iter__(self) -> Iterator[Live]:
-        for shelf in self._table.values():
+        for shelf in self.table.values():
             yield from shelf.versions.values()
 
     def newest(self, model: str) -> Live | None:
-        shelf = self._table.get(model)
+        shelf = self.table.get(model)
         return shelf.newest if shelf else None

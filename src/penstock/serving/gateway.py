@@ -17,8 +17,12 @@ class Gateway:
         self._refused = refused
 
     def __call__(self, request: Request, /) -> Awaitable[Reply]:
+        shelf = self._catalog.table.get(request.model)
         try:
-            live = self._catalog.find(request.model, request.version)
+            if shelf is None or request.version:
+                live = self._catalog.find(request.model, request.version)
+            else:
+                live = shelf.newest
             live.check(request)
         except PenstockError as error:
             # Unknown names stay out of the metrics' labels: anybody can make up a new one.
