@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+
+from penstock.doors.targets import path_of
 
 if TYPE_CHECKING:
     from penstock.doors.connection import Connection
@@ -32,15 +33,15 @@ async def run(
 
 
 def _scope(head: "Head", https: bool) -> Event:
-    path, _, query = head.url.partition(b"?")
+    raw_path, _, query = head.url.partition(b"?")
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": head.method.decode("latin-1"),
         "scheme": "https" if https else "http",
-        "path": unquote(path.decode("latin-1")),
-        "raw_path": path,
+        "path": path_of(head.url),
+        "raw_path": raw_path,
         "query_string": query,
         "root_path": "",
         "headers": list(head.headers.items()),

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable
 from http import HTTPStatus
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
 import orjson
@@ -31,11 +31,26 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock.http")
 
 _JSON_200 = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_BINARY_200 = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
+    b"inference-header-content-length: %d\r\ncontent-length: %d\r\n\r\n"
+)
+_ONE_WRITE = 16384
+"""Bytes up to which joining an answer's parts is cheaper than handing them over one by one."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODY_RATE = 65536
 """Bytes that buy a slow body one more second than its time-out."""
 _LINGER = 2.0
 """Seconds that a client has to read a refusal before the connection is cut."""
+
+
+class Refusal(NamedTuple):
+    """An answer to what cannot be read as a request."""
+
+    status: int
+    sentence: str
+    extra: bytes
+    """Header lines."""
 
 
 class Connection(asyncio.Protocol):
@@ -47,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_chunks",
         "_closing",
         "_data",
+        "_deaf",
         "_door",
         "_driving",
         "_form",
@@ -76,12 +92,15 @@ class Connection(asyncio.Protocol):
         self._limits = door.limits
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
-        self._pipeline: deque[Message] = deque()
+        self._pipeline: deque[Message | Refusal] = deque()
         self._busy = False
         self._driving = False
         self._reading = True
         self._blocked_since: float | None = None
         self._closing = False
+        """Nothing is written any more."""
+        self._deaf = False
+        """What still comes in is discarded: it cannot be trusted, or nobody waits for an answer."""
         self._pending: Ticket | asyncio.Task[None] | None = None
         self._head: Head | None = None
         self._keep = True
@@ -108,7 +127,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.left(self)
-        self._closing = True
+        self._closing = self._deaf = True
         self._pipeline.clear()
         if self._pending is not None:
             self._pending.cancel()
@@ -124,7 +143,7 @@ class Connection(asyncio.Protocol):
         self._drive()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._deaf:
             return
         if not self._receiving:
             end = data.find(END) + 4
@@ -141,12 +160,11 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._parser = httptools.HttpRequestParser(self)  # no upgrade is offered: answered as it stands
+            self._deaf = True  # no upgrade is offered: answered as it stands, and that is the last answer
         except httptools.HttpParserError as error:
-            if not self._closing:
-                self._refuse_bytes(400, f"this is not HTTP/1.1: {error}")
+            self._refuse_bytes(400, f"this is not HTTP/1.1: {error}")
             return
-        if self._in_head and self._head_bytes > self._limits.max_header_bytes and not self._closing:
+        if self._in_head and self._head_bytes > self._limits.max_header_bytes:
             self._refuse_bytes(431, f"the request head is over {self._limits.max_header_bytes} bytes")
         self._data = b""
 
@@ -169,7 +187,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
-        if self._closing:
+        if self._deaf:
             return
         headers = self._headers
         length = headers.get(b"content-length")
@@ -181,7 +199,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        if self._closing:
+        if self._deaf:
             return
         self._size += len(body)
         if self._size > self._limits.max_body_bytes:
@@ -192,7 +210,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._in_head = True
         self._receiving = False
-        if self._closing:
+        if self._deaf:
             return
         chunks = self._chunks
         self._chunks = []
@@ -224,8 +242,12 @@ class Connection(asyncio.Protocol):
             return
         self._driving = True
         while self._pipeline and not self._busy and not self._closing and self._blocked_since is None:
+            waiting = self._pipeline.popleft()
+            if isinstance(waiting, Refusal):
+                self._send_refusal(waiting)
+                break
             self._busy = True
-            self._begin(self._pipeline.popleft())
+            self._begin(waiting)
         self._driving = False
         if not self._reading and not self._pipeline and not self._closing:
             self._reading = True
@@ -279,10 +301,15 @@ class Connection(asyncio.Protocol):
         except Exception as odd:  # noqa: BLE001 - answered and logged
             self._broke(odd)
             return
-        if header_length or self._head.accept or not self._keep or self._door.draining:  # type: ignore[union-attr]
+        if self._head.accept or not self._keep or self._door.draining:  # type: ignore[union-attr]
             self._reply(parts, header_length)
             return
-        self._transport.write(_JSON_200 % len(parts[0]) + parts[0])
+        if not header_length:
+            self._transport.write(_JSON_200 % len(parts[0]) + parts[0])
+        elif (size := v2_http.sizes(parts)) <= _ONE_WRITE:
+            self._transport.write(b"".join((_BINARY_200 % (header_length, size), *parts)))
+        else:
+            self._transport.writelines([_BINARY_200 % (header_length, size), *parts])
         self._finish()
 
     def _reply(self, parts: v2_http.Parts, header_length: int) -> None:
@@ -413,18 +440,24 @@ class Connection(asyncio.Protocol):
     def _refuse_bytes(self, status: int, sentence: str, extra: bytes = b"") -> None:
         """Answer before the request is whole; nothing after it can be trusted, so the connection ends.
 
-        Requests that came whole before it are answered first, unless one is being answered now.
+        Requests that came whole before it are answered first.
         """
-        if self._busy or self._closing:
-            self._pipeline.clear()
-            self._keep = False
+        if self._deaf:
             return
+        self._deaf = True
+        refusal = Refusal(status, sentence, extra)
+        if self._occupied():
+            self._pipeline.append(refusal)
+        else:
+            self._send_refusal(refusal)
+
+    def _send_refusal(self, refusal: Refusal) -> None:
         self._head = None
-        self.send(status, b"application/json", [error_body(sentence)], extra)
+        self.send(refusal.status, b"application/json", [error_body(refusal.sentence)], refusal.extra)
 
     def _linger(self) -> None:
         """End our side and discard what still comes: a reset would destroy the answer on its way."""
-        self._closing = True
+        self._closing = self._deaf = True
         self._pipeline.clear()
         self._since = monotonic()
         if self._transport.is_closing():

@@ -15,11 +15,7 @@ class Target(NamedTuple):
 
 def parse(url: bytes) -> Target | None:
     """Percent-encoded names are decoded after the path is cut, so they may hold a slash."""
-    path = url.split(b"?", 1)[0]
-    if path.startswith((b"http://", b"https://")):
-        path = b"/" + path.split(b"/", 3)[-1]
-    parts = path.decode("latin-1").split("/")
-    match parts:
+    match _raw_path(url).split("/"):
         case ["", "v2", "models", model, "infer"] if model:
             return Target(unquote(model), "")
         case ["", "v2", "models", model, "versions", version, "infer"] if model and version:
@@ -27,8 +23,22 @@ def parse(url: bytes) -> Target | None:
     return None
 
 
+def path_of(url: bytes) -> str:
+    """The path by which the other requests are routed, and by which their roles are known."""
+    return unquote(_raw_path(url))
+
+
 def role_of(method: bytes, url: bytes) -> Role | None:
     """The role that a request needs; None for health, which probes ask without a key."""
-    if url.startswith(b"/v2/health/"):
+    path = path_of(url)
+    if path.startswith("/v2/health/"):
         return None
-    return "admin" if url.startswith(b"/v2/repository/") and method != b"GET" else "infer"
+    return "admin" if path.startswith("/v2/repository/") and method != b"GET" else "infer"
+
+
+def _raw_path(url: bytes) -> str:
+    """Without its query, and without scheme and host where the URL has them (as proxies are asked)."""
+    path = url.split(b"?", 1)[0].decode("latin-1")
+    if not path.startswith("/") and "://" in path:
+        return "/" + path.split("://", 1)[1].partition("/")[2]
+    return path
