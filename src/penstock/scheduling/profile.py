@@ -7,6 +7,10 @@ WINDOW = 128
 """Runs of one size that its estimate remembers, about."""
 FIRST = 5
 """Runs of one size of which the median is taken; later ones move it a little each."""
+YOUNG = 8
+"""Runs up to which a size's estimate may itself be at fault when a run strays from it."""
+WIDE = (0.6, 1.7)
+"""The band of a young estimate; all others' follows the noise."""
 KEPT = 3
 """What a size's earlier runs still count after all run times were rescaled."""
 REST = 0.01
@@ -80,7 +84,7 @@ class Profile:
             ratio = seconds / self.seconds[rows]
             self._ratios.append(ratio)
             self._fresh += 1
-            low, high = self._band
+            low, high = self._band if count > YOUNG else WIDE
             self._far = (self._far << 1 | (not low < ratio < high)) & 127
             if self._far and self._far.bit_count() > 3 and self._rescaled():
                 return True
@@ -106,18 +110,24 @@ class Profile:
         ordered = sorted(self._ratios)
         self.spread = tuple(ordered[(2 * k + 1) * total // 16] for k in range(8))
         # Seven noisy runs in a row are no change: their median strays by 1.25 sigma / sqrt(7).
-        noise = 1.65 * (self.spread[6] - self.spread[1]) / 2
+        noise = 1.65 * self.noise
         self._band = (min(0.77, 1 / (1 + noise)), max(1.3, 1 + noise))
 
     def _begin(self, rows: int, seconds: float) -> bool:
         first = self._first.setdefault(rows, [])
         first.append(seconds)
         self.count[rows] += 1
-        self._mean[rows] = sorted(first)[(len(first) - 1) // 2]
+        middle = sorted(first)[(len(first) - 1) // 2]
+        self._mean[rows] = sum(min(max(run, middle / 2), middle * 1.5) for run in first) / len(first)
         if self.count[rows] == FIRST:
             del self._first[rows]
         self.known = max(self.known, rows)
         return self._refit()
+
+    @property
+    def noise(self) -> float:
+        """About the standard deviation of a run time over its estimate."""
+        return (self.spread[6] - self.spread[1]) / 2
 
     def _rescaled(self) -> bool:
         """Follow a change of all run times, if the median of the last seven says there was one."""

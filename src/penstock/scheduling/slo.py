@@ -13,22 +13,24 @@ NEAR = 1.02
 """A smaller batch whose row costs at most this much more is preferred."""
 STAY = 1.03
 """The batch size changes only for a row that costs this much less."""
-SURE = 12
+SURE = 64
 """Runs after which a size's cost needs no more looking into."""
-EVERY = 15
-"""A mask: every eighth batch may try a size."""
+LUCK = 2.0
+"""Standard errors by which a size may turn out cheaper, for it to be tried."""
+EVERY, SELDOM = 7, 63
+"""Masks: every eighth batch may try a size, every 64th if heads must be given up for it."""
 PATIENCE, SLOWDOWN = 0.05, 20
 """Without a target, a batch may take 50 ms, or 20 times as long as one row if that is more."""
 CAREFUL = 0.002
 """Seconds of a batch from which it pays to weigh every way of giving up heads (0.1 ms)."""
 SEEN = 256
-"""Rows looked at when heads may be given up."""
+"""Requests looked at."""
 
 
 class Slo:
     """Work-conserving batches of at most the size at which a row costs least.
 
-    That size is the smallest of a coarse grid whose cost per row is within 5 % of the least,
+    That size is the smallest of a coarse grid whose cost per row is within 2 % of the least,
     among those that run within the target.
     Sizes not known well enough are tried when enough rows wait: they cost a little, never a wait.
     Under a target, a request that cannot be met any more is given up,
@@ -77,7 +79,7 @@ class Slo:
         size = explored or self._best[wanted]
         if self._target == inf or waiting[skip].deadline - now >= self._need[explored or wanted]:
             return Take(fit(waiting, size, skip), skip)
-        if explored:
+        if explored and (self._forced or not self._turn & SELDOM):
             # What it teaches is worth a few heads, but rows that are late anyway need not pay for it.
             more = expired(waiting, now + self._need[explored])
             start = more if len(waiting) - more >= explored else skip
@@ -181,28 +183,22 @@ class Slo:
         reach = [size for size in profile.sizes if size <= 4 * self.cap] if seconds[1] <= limit else []
         # No prediction may bar a size that has not run: one stalled run would bar it for good.
         self._forced = tuple(s for s in reach if s & (s - 1) == 0 and profile.count[s] < 3)
-        self._unsure = tuple(size for size in reach if size in allowed and self._doubtful(size))
+        hopes = sorted((self._hope(size), size) for size in reach if size in allowed and size != self.cap)
+        mark = 0.99 * seconds[self.cap] / self.cap
+        self._unsure = tuple(size for hope, size in hopes if hope < mark and profile.count[size] < SURE)
 
-    def _doubtful(self, size: int) -> bool:
-        """Whether a row may cost less at that size than at the present one, for all that is known."""
-        profile, count = self.profile, self.profile.count[size]
-        if size == self.cap or count >= SURE:
-            return False
-        noise = (profile.spread[6] - profile.spread[1]) / 2
-        hope = profile.seconds[size] / size * (1 - 1.5 * noise / max(count, 2) ** 0.5)
-        return hope < 0.99 * profile.seconds[self.cap] / self.cap
+    def _hope(self, size: int) -> float:
+        """What a row may cost at that size, with some luck."""
+        profile = self.profile
+        return profile.seconds[size] / size * (1 - LUCK * profile.noise / max(profile.count[size], 2) ** 0.5)
 
     def _cheapest(self, sizes: list[int]) -> int:
-        """The smallest size whose row costs nearly the least; the present one if that is as good."""
+        """The smallest size whose row costs nearly the least; the present one if no larger is worth it."""
         seconds = self.profile.seconds
         least = min(seconds[size] / size for size in sizes)
         near = next(size for size in sizes if seconds[size] <= NEAR * least * size)
         now = self.cap
-        if (
-            now in sizes
-            and seconds[now] <= NEAR * STAY * least * now
-            and seconds[now] * near <= STAY * seconds[near] * now
-        ):
+        if now < near and now in sizes and seconds[now] <= NEAR * STAY * least * now:
             return now
         return near
 
