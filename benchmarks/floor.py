@@ -95,9 +95,7 @@ class Floor(asyncio.Protocol):
             tensor["parameters"] = {"binary_data_size": array.nbytes}
         else:
             tensor["data"] = array.ravel()
-        body = orjson.dumps(
-            {"model_name": model, "outputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY
-        )
+        body = orjson.dumps({"model_name": model, "outputs": [tensor]}, option=orjson.OPT_SERIALIZE_NUMPY)
         if binary:
             raw = array.tobytes()
             self._transport.write(_BINARY % (len(body), len(body) + len(raw)) + body + raw)

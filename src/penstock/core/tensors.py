@@ -193,20 +193,21 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], raw: memoryview |
 
     The result is read-only where it shares ``raw``. Raises InvalidRequest on a wrong length.
     """
-    dtype = dtype_of(datatype)
-    want = elements(name, shape)
+    dtype = _NUMPY.get(datatype) or dtype_of(datatype)
     if datatype == "BYTES":
-        return _unpack(name, want, raw).reshape(shape)
-    if len(raw) != want * dtype.itemsize:
+        return _unpack(name, elements(name, shape), raw).reshape(shape)
+    if len(raw) != prod(shape) * dtype.itemsize:
         raise InvalidRequest(
-            f"tensor {name!r}: {datatype} of shape {list(shape)} needs {want * dtype.itemsize} bytes, "
-            f"got {len(raw)}"
+            f"tensor {name!r}: {datatype} of shape {list(shape)} needs "
+            f"{elements(name, shape) * dtype.itemsize} bytes, got {len(raw)}"
         )
-    if datatype == "BOOL":
-        flags = np.frombuffer(raw, np.uint8)
-        if want and int(flags.max()) > 1:
-            raise InvalidRequest(f"tensor {name!r}: BOOL bytes must be 0 or 1")
-    array = np.frombuffer(raw, dtype).reshape(shape)
+    try:
+        array: Array = np.ndarray(shape, dtype, raw)
+    except ValueError:  # two negative sizes, or too many dimensions
+        elements(name, shape)
+        raise
+    if datatype == "BOOL" and array.size and int(array.view(np.uint8).max()) > 1:
+        raise InvalidRequest(f"tensor {name!r}: BOOL bytes must be 0 or 1")
     return array if array.flags.aligned else array.copy()
 
 
@@ -229,12 +230,18 @@ def _unpack(name: str, want: int, raw: memoryview | bytes) -> Array:
     return out
 
 
+_SMALL = 16384
+"""Bytes up to which a copy is cheaper than a view."""
+
+
 def to_bytes(array: Array) -> memoryview | bytes:
     """Raw little-endian bytes of a tensor, without a copy where it is contiguous."""
     if array.dtype.kind in "OSU":
         return b"".join(_UINT32.pack(len(text)) + text for text in map(as_bytes, array.ravel()))
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
+    if array.nbytes <= _SMALL:
+        return array.tobytes()
     # A view of uint8 also serves dtypes that the buffer protocol does not know (bfloat16).
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 

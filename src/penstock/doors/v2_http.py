@@ -53,6 +53,8 @@ class Form(Struct, frozen=True):
 
 _decode = msgspec.json.Decoder(_Body).decode
 _PLAIN = Form()
+_BINARY = Form(binary=True)
+_ALL_BINARY = {"binary_data_output": True}
 
 
 def decode(
@@ -77,8 +79,10 @@ def decode(
         raise InvalidRequest(f"the inference request is not JSON: {error}") from None
     inputs = _inputs(ask.inputs, tail)
     model, version = target
-    if ask.parameters is None and ask.outputs is None:
-        form = Form(ask.id) if ask.id else _PLAIN
+    if ask.outputs is None and (ask.parameters is None or ask.parameters == _ALL_BINARY):
+        form = _PLAIN if ask.parameters is None else _BINARY
+        if ask.id:
+            form = Form(ask.id, form.binary)
         return Request(model=model, version=version, inputs=inputs, id=ask.id, tags=tags), form
     parameters = ask.parameters or NO_PARAMETERS
     request = Request(
@@ -149,14 +153,15 @@ def _inputs(asked: list[_Input], tail: memoryview | None) -> Tensors:
     for item in asked:
         if item.name in inputs:
             raise InvalidRequest(f"input {item.name!r} appears twice; each may appear once")
-        size = item.parameters.get("binary_data_size") if item.parameters else None
-        if size is None:
+        parameters = item.parameters
+        if parameters is None or "binary_data_size" not in parameters:
             if item.data is msgspec.UNSET:
                 _no_data(item)
             inputs[item.name] = tensors.from_json(item.name, item.datatype, item.shape, item.data)
         else:
-            raw = _binary(item, size, tail, at)
-            at += len(raw)
+            size = _binary_size(item, parameters["binary_data_size"], tail, at)
+            raw = tail[at : at + size]  # type: ignore[index]  # not None: it has room
+            at += size
             inputs[item.name] = tensors.from_bytes(item.name, item.datatype, item.shape, raw)
     if tail is not None and at != len(tail):
         raise InvalidRequest(
@@ -166,7 +171,10 @@ def _inputs(asked: list[_Input], tail: memoryview | None) -> Tensors:
     return inputs
 
 
-def _binary(item: _Input, size: Scalar, tail: memoryview | None, at: int) -> memoryview:
+def _binary_size(item: _Input, size: Scalar, tail: memoryview | None, at: int) -> int:
+    """The size, if the input's binary data is there as it says."""
+    if tail is not None and type(size) is int and 0 <= size <= len(tail) - at and item.data is msgspec.UNSET:
+        return size
     if tail is None:
         raise InvalidRequest(
             f"input {item.name!r} has binary_data_size; that needs the header Inference-Header-Content-Length"
@@ -175,11 +183,9 @@ def _binary(item: _Input, size: Scalar, tail: memoryview | None, at: int) -> mem
         raise InvalidRequest(f"input {item.name!r} has both data and binary_data_size; it must have one")
     if type(size) is not int or size < 0:
         raise InvalidRequest(f"input {item.name!r}: binary_data_size is {size!r}; it must be a whole number")
-    if at + size > len(tail):
-        raise InvalidRequest(
-            f"input {item.name!r} says {size} binary bytes, but only {len(tail) - at} are left in the body"
-        )
-    return tail[at : at + size]
+    raise InvalidRequest(
+        f"input {item.name!r} says {size} binary bytes, but only {len(tail) - at} are left in the body"
+    )
 
 
 def _no_data(item: _Input) -> NoReturn:
@@ -235,6 +241,8 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
 
     Raises InvalidRequest where JSON cannot carry an output (NaN, FP16, bytes that are not text).
     """
+    if form is _BINARY:
+        return _encode_binary(reply)
     tail: Parts = []
     outputs: list[dict[str, Any]] = []
     plain = not form.binary and not form.by_output
@@ -251,11 +259,38 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
         answer["parameters"] = timing(reply)
     answer["outputs"] = outputs
     header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    if b"null" in header:  # what orjson makes of NaN; searching is cheaper than testing every value
+    if (
+        not form.binary and b"null" in header
+    ):  # what orjson makes of NaN; searching is cheaper than testing every value
         tensors.check_finite(
             {k: v for k, v in reply.outputs.items() if not form.by_output.get(k, form.binary)}
         )
     return [header, *tail], len(header) if tail or form.binary else 0
+
+
+_HEADERS: dict[Any, bytes] = {}
+"""Headers of all-binary answers, which say nothing but what stands in their key."""
+
+
+def _encode_binary(reply: Reply) -> tuple[Parts, int]:
+    """All outputs binary and nothing else asked for: such answers of one model share their headers."""
+    parts: Parts = [b""]
+    key: list[Any] = [reply.model, reply.version]
+    for name, array in reply.outputs.items():
+        raw = tensors.to_bytes(array)
+        parts.append(raw)
+        key += (name, array.dtype, array.shape, len(raw))
+    known = tuple(key)
+    header = _HEADERS.get(known)
+    if header is None:
+        if len(_HEADERS) >= 1024:
+            _HEADERS.clear()
+        outputs = [_output(name, array, True, []) for name, array in reply.outputs.items()]
+        header = _HEADERS[known] = orjson.dumps(
+            {"model_name": reply.model, "model_version": reply.version, "outputs": outputs}
+        )
+    parts[0] = header
+    return parts, len(header)
 
 
 def _output(name: str, array: Array, binary: bool, tail: Parts) -> dict[str, Any]:

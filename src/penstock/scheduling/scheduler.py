@@ -179,8 +179,11 @@ class Scheduler:
 
     def _present(self, key: Key, line: deque[Ticket]) -> list[Ticket]:
         """The front of a line without those whose callers have gone."""
-        waiting = [entry for entry in islice(line, WINDOW) if not entry.over]
-        if len(waiting) == min(WINDOW, len(line)):
+        waiting = list(line) if len(line) <= WINDOW else list(islice(line, WINDOW))
+        for entry in waiting:
+            if entry.over:
+                break
+        else:
             return waiting
         kept = [entry for entry in line if not entry.over]
         self.waiting -= sum(entry.rows for entry in line) - sum(entry.rows for entry in kept)
