@@ -1,0 +1,58 @@
+"""Servers for tests: in a process of their own, and inside the test."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from benchmarks import fixtures
+from penstock.testing import running
+from tests.e2e import models
+from tests.e2e.process import Process, serving
+
+
+@pytest.fixture
+def serve():
+    """``serve(repository, *flags, **settings)`` starts a server process and waits until it is ready."""
+    with ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(serving(*args, **kwargs))
+
+
+@pytest.fixture
+def start():
+    """``start(...)`` starts a server process and waits for nothing."""
+    with ExitStack() as stack:
+
+        def started(*args, **kwargs):
+            process = Process(*args, **kwargs)
+            stack.callback(process.close)
+            return process
+
+        yield started
+
+
+@pytest.fixture
+def inside():
+    """``inside(repository, **settings)`` serves in a thread of the test; the answer is a client of it."""
+    with ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(running(*args, **kwargs))
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with TINY as ``tiny``."""
+    fixtures.write(tmp_path / "models", "tiny", "1", fixtures.tiny())
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One process that serves a model of every kind, for tests that change nothing in it."""
+    folder = tmp_path_factory.mktemp("server") / "models"
+    models.datatypes(folder)
+    fixtures.write(folder, "tiny", "1", fixtures.tiny())
+    fixtures.write(folder, "add_sub", "1", models.add_sub())
+    fixtures.write(folder, "adding", "1", models.adding(1))
+    fixtures.write(folder, "adding", "v2", models.adding(2))
+    (folder / "adding" / "model.toml").write_text('versions = "all"\n')
+    with serving(folder) as process:
+        yield process
