@@ -6,7 +6,7 @@ MODELS ?= models
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format bench docs clean
+.PHONY: help setup serve test check format bench protos clean
 
 help:  ## what there is to make
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: $(STAMP)  ## let ruff put the layout right
 bench: $(STAMP)  ## the benchmarks, each in its quick form
 	@for script in overhead batching metering peers; do \
 	  echo "== $$script"; $(BIN)/python -m benchmarks.$$script --quick || exit 1; done
+
+protos: $(STAMP)  ## generate the protocol's message classes anew
+	@$(BIN)/python scripts/generate_protos.py
 
 clean:  ## remove what make made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis $(MODELS)

@@ -14,6 +14,7 @@ from msgspec.structs import asdict, fields
 from penstock.core.errors import BadSetting
 from penstock.core.ports import Handler
 from penstock.core.types import Signature
+from penstock.doors import access
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys
 from penstock.doors.http import HttpDoor, Limits
@@ -47,7 +48,8 @@ class Server:
         watch = settings.watch
         self.models = Lifecycle(store, self.catalog, self.ledger, poll=watch.poll_s, settle=watch.settle_s)
         gateway = Gateway(self.catalog, self.ledger.refused)
-        self.handler: Handler = trace.wrap(gateway, settings.trace.otlp)
+        self._traced = trace.wrap(gateway, settings.trace.otlp)
+        self.handler: Handler = access.wrap(self._traced, settings.log.access)
         self._keys = Keys(settings.keys)
         self._http = HttpDoor(
             self.handler,
@@ -86,6 +88,7 @@ class Server:
 
         options = v2_grpc.Options(
             max_bytes=listening.max_body_bytes,
+            max_calls=listening.max_connections,
             certificate=_pem(listening.tls_cert),
             key=_pem(listening.tls_key),
         )
@@ -108,7 +111,7 @@ class Server:
                 await self.models.close()
         if self._expiry is not None:
             self._expiry.cancel()
-        await asyncio.to_thread(trace.shutdown, self.handler)
+        await asyncio.to_thread(trace.shutdown, self._traced)
 
     async def _expire(self) -> None:
         while True:

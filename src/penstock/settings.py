@@ -35,6 +35,7 @@ class Server(Struct, frozen=True, kw_only=True):
     """After decompression, too."""
     max_header_bytes: Positive = 64 * 1024
     max_connections: Positive = 4096
+    """Of HTTP; as many gRPC calls may be in flight."""
     header_timeout_s: Seconds = 10.0
     """From the first byte of a request to the end of its headers."""
     body_timeout_s: Seconds = 30.0
@@ -52,6 +53,8 @@ class Log(Struct, frozen=True, kw_only=True):
 
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = False
+    """One line a request; costs some 20 µs each."""
 
 
 class Watch(Struct, frozen=True, kw_only=True):

@@ -61,7 +61,7 @@ def command(
     settings = load(config, os.environ, flags)
     if not settings.repository:
         raise BadSetting("what is to be served? give PATH: a repository folder, or one .onnx file")
-    logs.setup(settings.log.format, settings.log.level.upper())
+    logs.setup(settings.log.format, settings.log.level.upper(), access=settings.log.access)
     _run(settings)
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from penstock import __version__
-from penstock.core.errors import InvalidRequest, MethodNotAllowed, PenstockError, UnknownPath
+from penstock.core.errors import InvalidRequest, MethodNotAllowed, ModelNotReady, PenstockError, UnknownPath
 from penstock.core.ports import Models
 from penstock.core.types import ModelState, Statistics, Tally, TensorSpec
 from penstock.doors.errors import http_status
@@ -76,7 +76,7 @@ class _Routes:
         return _json({"models": sorted({state.name for state in self._models.states()})})
 
     async def metadata(self, request: Request) -> Response:
-        state = self._state(request)
+        state = self._loaded(request)
         versions = [s.version for s in self._models.states() if s.name == state.name and s.state == "READY"]
         return _json(
             {
@@ -96,7 +96,7 @@ class _Routes:
     async def config(self, request: Request) -> Response:
         from penstock.repository import triton
 
-        return _json(triton.to_json(triton.to_config(self._state(request))))
+        return _json(triton.to_json(triton.to_config(self._loaded(request))))
 
     async def statistics(self, request: Request) -> Response:
         params = request.path_params
@@ -131,6 +131,13 @@ class _Routes:
     async def infer(self, request: Request) -> Response:
         # The connection answers every inference itself; only an odd URL form comes here.
         raise UnknownPath(f"no path {request.url.path!r}; inference is POST /v2/models/MODEL/infer")
+
+    def _loaded(self, request: Request) -> ModelState:
+        """Of a model whose signature is known; raises ModelNotReady for others."""
+        state = self._state(request)
+        if not state.platform:
+            raise ModelNotReady(f"model {state.name!r} is not loaded: {state.reason or state.state.lower()}")
+        return state
 
     def _state(self, request: Request) -> ModelState:
         return self._models.state(request.path_params["model"], request.path_params.get("version", ""))

@@ -29,7 +29,7 @@ _SERVICE = DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _SLACK = 1 << 20
 _MOST_DETAILS = 1000
 """Characters of an error sent: details travel in a header block, which clients limit to 8 KiB."""
-_METADATA = frozenset({"authorization", "x-api-key", "traceparent"})
+_METADATA = frozenset({"authorization", "x-api-key", "traceparent", "tracestate"})
 _WATCH_SECONDS = 0.25
 _MOST_WATCHERS = 64
 

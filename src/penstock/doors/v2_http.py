@@ -13,7 +13,7 @@ import orjson
 from msgspec import Struct
 
 from penstock.core import tensors
-from penstock.core.errors import InvalidRequest
+from penstock.core.errors import InvalidRequest, Unsupported
 from penstock.core.tensors import Array
 from penstock.core.types import NO_PARAMETERS, Reply, Request, Scalar, Signature, Tensors, TensorSpec
 
@@ -190,7 +190,7 @@ def _binary_size(item: _Input, size: Scalar, tail: memoryview | None, at: int) -
 
 def _no_data(item: _Input) -> NoReturn:
     if item.parameters and "shared_memory_region" in item.parameters:
-        raise InvalidRequest(f"input {item.name!r} is in shared memory, which is not offered; send data")
+        raise Unsupported(f"input {item.name!r} is in shared memory, which is not offered; send the data")
     raise InvalidRequest(f"input {item.name!r} has no data; send 'data', or binary data with its size")
 
 
@@ -203,7 +203,7 @@ def _wanted(outputs: list[_Output] | None) -> tuple[str, ...]:
     for output in outputs:
         for key in output.parameters or ():
             if key in ("classification", "shared_memory_region"):
-                raise InvalidRequest(f"output {output.name!r}: parameter {key!r} is not offered")
+                raise Unsupported(f"output {output.name!r}: parameter {key!r} is not offered; leave it out")
     return names
 
 

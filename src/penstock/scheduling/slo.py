@@ -1,7 +1,7 @@
 """The default policy: never waits, sizes batches by learned run times, gives up what is late."""
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, sqrt
 
 from penstock.core.ports import Line, Take, Wait, Waiting
 from penstock.core.types import Batching
@@ -190,7 +190,7 @@ class Slo:
     def _hope(self, size: int) -> float:
         """What a row may cost at that size, with some luck."""
         profile = self.profile
-        return profile.seconds[size] / size * (1 - LUCK * profile.noise / max(profile.count[size], 2) ** 0.5)
+        return profile.seconds[size] / size * (1 - LUCK * profile.noise / sqrt(max(profile.count[size], 2)))
 
     def _cheapest(self, sizes: list[int]) -> int:
         """The smallest size whose row costs nearly the least; the present one if no larger is worth it."""

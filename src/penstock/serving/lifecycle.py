@@ -55,8 +55,11 @@ class Lifecycle:
 
     async def start(self, *, watching: bool = True) -> None:
         """Load all that is there; raises BadSetting if the repository cannot be read."""
-        orders, self._runner.memory = watch.decide(*await self._scan(), 0.0)
-        await self._carry_out(orders)
+        while True:  # what fails to load may leave an older version to be loaded in its place
+            orders, self._runner.memory = watch.decide(*await self._scan(), 0.0)
+            if not orders:
+                break
+            await self._carry_out(orders)
         self._started = True
         if watching:
             self._tasks = [asyncio.create_task(self._runner.run()), asyncio.create_task(self._listen())]
@@ -91,6 +94,8 @@ class Lifecycle:
 
     async def _scan(self) -> tuple[Mapping[str, ModelFolder], watch.Memory, float]:
         self._seen = await asyncio.to_thread(self._store.scan)
+        there = {(name, version) for name, folder in self._seen.items() for version in folder.versions}
+        self._failed = {key: why for key, why in self._failed.items() if key in there}
         self._know()
         return self._seen, self._runner.memory, monotonic()
 
