@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
@@ -29,6 +30,7 @@ from penstock.settings import Settings, check_exposure
 
 log = logging.getLogger("penstock.server")
 
+_SWITCH = 0.001
 _EXPIRY = 0.02
 """Seconds between looks for requests whose deadline has passed."""
 
@@ -82,6 +84,8 @@ class Server:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+        # A thread that has finished a batch waits at most so long for the loop to let it say so.
+        sys.setswitchinterval(_SWITCH)
 
     async def _start_grpc(self, listening: Listening) -> None:
         from penstock.doors import v2_grpc

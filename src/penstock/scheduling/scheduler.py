@@ -253,7 +253,9 @@ class Scheduler:
         sizes = [entry.rows for entry in entries]
         job = partial(batch.run, self._session, parts, sizes, entries[0].request.outputs)
         if not self._threads:
-            self._answer(entries, started, job())
+            ran = job()
+            self._learn(entries, ran)
+            self._answer(entries, started, ran)
             return
         instance = self._idle.pop()
         self._running.append(entries)
@@ -262,15 +264,12 @@ class Scheduler:
     def _finished(self, instance: Instance, entries: list[Ticket], started: float, ran: batch.Ran) -> None:
         self._idle.append(instance)
         self._running.remove(entries)
+        self._learn(entries, ran)
+        self._pump()  # first, so that the instance computes while these answers are written
         self._answer(entries, started, ran)
-        self._pump()
 
     def _answer(self, entries: list[Ticket], started: float, ran: batch.Ran) -> None:
-        size = 0
-        for entry in entries:
-            size += entry.rows
-        if ran.whole:
-            self._learn(size, ran.seconds)
+        size = _rows(entries)
         now = monotonic()
         model, version, seconds = self._model, self._version, ran.seconds
         queued: list[float] = []
@@ -288,9 +287,11 @@ class Scheduler:
         if queued:
             self._recorder.served(size, ran.seconds, queued, totals)
 
-    def _learn(self, size: int, seconds: float) -> None:
+    def _learn(self, entries: list[Ticket], ran: batch.Ran) -> None:
+        if not ran.whole:
+            return
         try:
-            self.policy.learn(size, seconds)
+            self.policy.learn(_rows(entries), ran.seconds)
         except Exception as error:  # noqa: BLE001 - a policy may be the user's own
             self._break(error)
 
@@ -329,3 +330,10 @@ class Scheduler:
     def _look_drained(self) -> None:
         if self._drained and not self._drained.done() and not self._lines and not self._running:
             self._drained.set_result(None)
+
+
+def _rows(entries: list[Ticket]) -> int:
+    size = 0
+    for entry in entries:
+        size += entry.rows
+    return size
