@@ -10,15 +10,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
 
-from msgspec.structs import asdict, fields
-
 from penstock.core.errors import BadSetting
 from penstock.core.ports import Handler
 from penstock.core.types import Signature
 from penstock.doors import access
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys
-from penstock.doors.http import HttpDoor, Limits
+from penstock.doors.http import HttpDoor
 from penstock.metering import prometheus, trace
 from penstock.metering.ledger import Ledger
 from penstock.repository.local import LocalStore
@@ -60,7 +58,7 @@ class Server:
             ),
             self._signature,
             self._keys,
-            _limits(settings.server),
+            settings.server,
         )
         self._stop_grpc: Callable[[float], Awaitable[None]] | None = None
         self._expiry: asyncio.Task[None] | None = None
@@ -124,11 +122,6 @@ class Server:
 
     def _signature(self, model: str, version: str) -> Signature:
         return self.catalog.find(model, version).state.signature
-
-
-def _limits(listening: Listening) -> Limits:
-    given = asdict(listening)
-    return Limits(**{field.name: given[field.name] for field in fields(Limits) if field.name in given})
 
 
 def _pem(path: str) -> bytes | None:

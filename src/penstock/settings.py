@@ -18,7 +18,25 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
 MIB = 1024 * 1024
 
 
-class Server(Struct, frozen=True, kw_only=True):
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one client may cost: bytes and seconds, none of which can be exceeded."""
+
+    max_body_bytes: Positive = 64 * MIB
+    """After decompression, too."""
+    max_header_bytes: Positive = 64 * 1024
+    max_connections: Positive = 4096
+    """Of HTTP; as many gRPC calls may be in flight."""
+    header_timeout_s: Seconds = 10.0
+    """From the first byte of a request to the end of its headers."""
+    body_timeout_s: Seconds = 30.0
+    idle_timeout_s: Seconds = 75.0
+    """Between two requests on one connection."""
+    write_timeout_s: Seconds = 30.0
+    compress_min_bytes: Positive = 1024
+    """Smaller answers are never compressed."""
+
+
+class Server(Limits, frozen=True, kw_only=True):
     """``[server]``: where it listens, and what it lets nobody exceed."""
 
     host: str = "127.0.0.1"
@@ -31,21 +49,10 @@ class Server(Struct, frozen=True, kw_only=True):
     tls_cert: str = ""
     """PEM file with the certificate chain, for both ports; needs ``tls_key``."""
     tls_key: str = ""
-    max_body_bytes: Positive = 64 * MIB
-    """After decompression, too."""
-    max_header_bytes: Positive = 64 * 1024
-    max_connections: Positive = 4096
-    """Of HTTP; as many gRPC calls may be in flight."""
-    header_timeout_s: Seconds = 10.0
-    """From the first byte of a request to the end of its headers."""
-    body_timeout_s: Seconds = 30.0
-    idle_timeout_s: Seconds = 75.0
-    """Between two requests on one connection."""
-    write_timeout_s: Seconds = 30.0
     drain_s: Duration = 30.0
     """How long requests that were accepted may take after SIGTERM."""
     lame_duck_s: Duration = 0.5
-    """How long it answers "not ready" after SIGTERM before it stops accepting."""
+    """How long idle connections stay open after SIGTERM, for requests already on their way."""
 
 
 class Log(Struct, frozen=True, kw_only=True):

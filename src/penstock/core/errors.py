@@ -116,3 +116,8 @@ def reason(error: BaseException) -> str:
         if kind in REASONS:
             return REASONS[kind]
     return "other"
+
+
+def one_line(error: BaseException) -> str:
+    """A foreign error's text without line breaks, cut to a length that fits a log or an answer."""
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -6,6 +6,7 @@ little-endian, row-major, no padding; a BYTES element is a uint32 length and its
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -34,6 +35,8 @@ _NUMPY = {
 DATATYPES = (*_NUMPY, "BF16")
 _NAMES: dict[Any, str] = {dtype: name for name, dtype in _NUMPY.items()}
 MAX_RANK = 32
+_LARGEST = 1 << 48
+"""Elements that the other sizes of an empty tensor may make up; numpy's own bound is not far above."""
 _UINT32 = struct.Struct("<I")
 
 
@@ -73,7 +76,10 @@ def elements(name: str, shape: Sequence[int]) -> int:
     for size in shape:
         if size < 0:
             raise InvalidRequest(f"tensor {name!r} has shape {list(shape)}; every size must be 0 or more")
-    return prod(shape)
+    count = prod(shape)
+    if not count and prod(size or 1 for size in shape) > _LARGEST:
+        raise InvalidRequest(f"tensor {name!r} has shape {list(shape)}; its sizes are too large")
+    return count
 
 
 def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Array:
@@ -87,8 +93,19 @@ def from_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Arra
             return np.ndarray(shape, _NUMPY[datatype], pack(*data))
         except (struct.error, OverflowError, TypeError, ValueError):
             pass  # something is odd, which the long way names, or accepts
+    if datatype in _CODES and len(shape) > 1 and (flat := _flatten(shape, data)) is not None:
+        return from_json(name, datatype, shape, flat)
+    return _from_odd_json(name, datatype, shape, data)
+
+
+def _from_odd_json(name: str, datatype: str, shape: Sequence[int], data: Any) -> Array:
+    """The long way, which takes all that can be taken, and says what is wrong with the rest."""
     want = elements(name, shape)
     dtype = dtype_of(datatype)
+    if datatype in ("FP16", "BF16"):
+        raise InvalidRequest(f"tensor {name!r}: {datatype} has no JSON form; send it as binary data")
+    if datatype != "BYTES" and _has_text(data):
+        raise InvalidRequest(f"tensor {name!r}: {datatype} data must be {_KINDS[dtype.kind]}; it has text")
     try:
         raw = np.array(data) if datatype != "BYTES" else np.array(data, dtype=object)
     except ValueError:
@@ -121,7 +138,7 @@ _CODES = {
     "UINT64": "Q",
 }
 """struct's codes of the datatypes whose kinds and ranges it checks while it packs."""
-_LONGEST_FLAT = 1 << 16
+_LONGEST_FLAT = 1 << 22
 _PACKERS: dict[tuple[str, int], Callable[..., bytes]] = {}
 
 
@@ -138,13 +155,35 @@ def _packer(datatype: str, shape: Sequence[int], data: list[Any]) -> Callable[..
     return pack
 
 
+def _flatten(shape: Sequence[int], data: Any) -> list[Any] | None:
+    """The elements of data that is nested just as its shape says; None for anything else."""
+    level: list[Any] = [data]
+    for size in shape:
+        if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
+            return None
+        level = list(chain.from_iterable(level))
+    return level if level and type(level[0]) is not list else None
+
+
+def _has_text(data: Any) -> bool:
+    """Whether there is a string at any depth.
+
+    numpy would give every element the room of the longest one, which may be more than all memory.
+    """
+    level: list[Any] = [data]
+    while level:
+        kinds = set(map(type, level))
+        if str in kinds:
+            return True
+        level = list(chain.from_iterable(x for x in level if type(x) is list)) if list in kinds else []
+    return False
+
+
 _KINDS = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers"}
 _ACCEPTED = {"b": "b", "u": "ui", "i": "ui", "f": "uif"}
 
 
 def _cast(name: str, datatype: str, dtype: np.dtype[Any], raw: Array) -> Array:
-    if datatype in ("FP16", "BF16"):
-        raise InvalidRequest(f"tensor {name!r}: {datatype} has no JSON form; send it as binary data")
     if raw.dtype.kind not in _ACCEPTED[dtype.kind]:
         raise InvalidRequest(f"tensor {name!r}: {datatype} data must be {_KINDS[dtype.kind]}{_odd(raw)}")
     if dtype.kind == "f":
@@ -174,7 +213,7 @@ def _odd(raw: Array) -> str:
         if any(value is None for value in raw.ravel()):
             return "; it has null"
         return "; it mixes kinds, or a number is too large"
-    return {"b": "; it has true or false", "U": "; it has text", "f": "; it has fractions"}.get(
+    return {"b": "; it has true or false", "f": "; it has fractions, or numbers too large"}.get(
         raw.dtype.kind, ""
     )
 
@@ -212,8 +251,12 @@ def from_bytes(name: str, datatype: str, shape: Sequence[int], raw: memoryview |
 
 
 def _unpack(name: str, want: int, raw: memoryview | bytes) -> Array:
-    out = np.empty(want, dtype=object)
     at, end = 0, len(raw)
+    if want > end // 4:
+        raise InvalidRequest(
+            f"tensor {name!r}: {want} BYTES elements need at least 4 bytes each, got {end} in all"
+        )
+    out = np.empty(want, dtype=object)
     for i in range(want):
         if at + 4 > end:
             raise InvalidRequest(f"tensor {name!r}: BYTES data ends after {i} of {want} elements")

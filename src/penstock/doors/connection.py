@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
     def _infer(self, head: Head, body: bytes) -> None:
         try:
             if head.header_length == b"0":
-                request, self._form = self._door.decode_raw(head.target, body)  # type: ignore[arg-type]
+                request, self._form = self._door.decode_raw(head.target, body, head.tags)  # type: ignore[arg-type]
             else:
                 request, self._form = v2_http.decode(head.target, head.header_length, body, head.tags)  # type: ignore[arg-type]  # inference has a target
             answer = self._handler(request)

@@ -2,11 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
 from typing import Any
-
-from msgspec import Struct
 
 from penstock.core.ports import Handler
 from penstock.core.types import Request, Signature
@@ -15,21 +13,7 @@ from penstock.doors.auth import Keys
 from penstock.doors.connection import Connection
 from penstock.doors.heads import Heads
 from penstock.doors.message import Head, Headers
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """What one client may cost; seconds and bytes."""
-
-    max_body_bytes: int = 64 << 20
-    max_header_bytes: int = 64 << 10
-    max_connections: int = 4096
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 30.0
-    idle_timeout_s: float = 75.0
-    write_timeout_s: float = 30.0
-    compress_min_bytes: int = 1024
-    """Smaller answers are never compressed."""
-
+from penstock.settings import Limits
 
 _TAGS = (b"traceparent", b"tracestate")
 
@@ -131,9 +115,11 @@ class HttpDoor:
             tags={name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers},
         )
 
-    def decode_raw(self, target: targets.Target, body: bytes) -> tuple[Request, v2_http.Form]:
+    def decode_raw(
+        self, target: targets.Target, body: bytes, tags: Mapping[str, str]
+    ) -> tuple[Request, v2_http.Form]:
         """Of the raw binary form, which needs the model's signature; raises PenstockError."""
-        return v2_http.decode_raw(*target, body, self._signature(*target))
+        return v2_http.decode_raw(target, body, tags, self._signature(*target))
 
     def other(self, connection: Connection, head: Head, body: bytes) -> Coroutine[Any, Any, None]:
         """Everything that is not inference."""

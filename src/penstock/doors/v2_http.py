@@ -55,6 +55,8 @@ _decode = msgspec.json.Decoder(_Body).decode
 _PLAIN = Form()
 _BINARY = Form(binary=True)
 _ALL_BINARY = {"binary_data_output": True}
+_FOREVER = 1 << 63
+"""µs from which on a time-out is none."""
 
 
 def decode(
@@ -75,8 +77,13 @@ def decode(
         ask = _decode(header)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"the inference request is malformed: {error}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the inference request is not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidRequest(
+            "the inference request is nested too deeply; a tensor needs no more than "
+            f"{tensors.MAX_RANK} levels"
+        ) from None
     inputs = _inputs(ask.inputs, tail)
     model, version = target
     if ask.outputs is None and (ask.parameters is None or ask.parameters == _ALL_BINARY):
@@ -99,8 +106,11 @@ def decode(
     return request, _form(ask, parameters)
 
 
-def decode_raw(model: str, version: str, body: bytes, signature: Signature) -> tuple[Request, Form]:
+def decode_raw(
+    target: tuple[str, str], body: bytes, tags: Mapping[str, str], signature: Signature
+) -> tuple[Request, Form]:
     """The raw form: the body is the only input's data, one row; all outputs come back binary."""
+    model, version = target
     if len(signature.inputs) != 1:
         raise InvalidRequest(
             f"a raw binary request needs a model with one input; model {model!r} has {len(signature.inputs)}"
@@ -108,7 +118,7 @@ def decode_raw(model: str, version: str, body: bytes, signature: Signature) -> t
     spec = signature.inputs[0]
     shape = _raw_shape(spec, len(body))
     inputs = {spec.name: tensors.from_bytes(spec.name, spec.datatype, shape, _raw_data(spec, body))}
-    return Request(model=model, version=version, inputs=inputs), Form(binary=True)
+    return Request(model=model, version=version, inputs=inputs, tags=tags), _BINARY
 
 
 def _raw_shape(spec: TensorSpec, size: int) -> list[int]:
@@ -219,7 +229,7 @@ def _form(ask: _Body, parameters: Mapping[str, Scalar]) -> Form:
 def deadline(parameters: Mapping[str, Scalar]) -> float:
     """The V2 ``timeout`` parameter (whole µs from now; 0 or absent is none) on the monotonic clock."""
     timeout = _whole(parameters, "timeout")
-    return monotonic() + timeout / 1e6 if timeout else float("inf")
+    return monotonic() + timeout / 1e6 if 0 < timeout < _FOREVER else float("inf")
 
 
 def _whole(parameters: Mapping[str, Scalar], key: str) -> int:
@@ -259,9 +269,7 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
         answer["parameters"] = timing(reply)
     answer["outputs"] = outputs
     header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    if (
-        not form.binary and b"null" in header
-    ):  # what orjson makes of NaN; searching is cheaper than testing every value
+    if b"null" in header:  # what orjson makes of NaN; searching is cheaper than testing every value
         tensors.check_finite(
             {k: v for k, v in reply.outputs.items() if not form.by_output.get(k, form.binary)}
         )

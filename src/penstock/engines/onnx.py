@@ -10,7 +10,7 @@ import numpy as np
 from penstock.core.errors import InvalidRequest, LoadFailed
 from penstock.core.tensors import Array, dtype_of
 from penstock.core.types import ModelSpec, Signature, Tensors, TensorSpec
-from penstock.engines.onnx_options import FATAL, choose_providers, one_line, session_options
+from penstock.engines.onnx_options import FATAL, choose_providers, said, session_options
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -51,7 +51,7 @@ class OnnxEngine:
         try:
             inner = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
         except Exception as error:
-            why = one_line(error).replace(str(path), path.name)
+            why = said(error).replace(str(path), path.name)
             raise LoadFailed(f"ONNX Runtime refuses {path.name}: {why}") from error
         _check_provider(providers[0][0], inner)
         signature = _signature(path.name, inner)

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-from penstock.core.errors import BadSetting, LoadFailed
+from penstock.core.errors import BadSetting, LoadFailed, one_line
 from penstock.core.schema import nearest
 from penstock.core.types import ModelSpec, Onnx, Scalar
 
@@ -62,7 +62,7 @@ def _set(options: "SessionOptions", name: str, value: Scalar) -> None:
     try:
         setattr(options, name, _value(getattr(options, name), value))
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise BadSetting(f"onnx.session.{name} cannot be {value!r}: {one_line(error)}") from error
+        raise BadSetting(f"onnx.session.{name} cannot be {value!r}: {said(error)}") from error
 
 
 def _value(now: Any, value: Scalar) -> Any:
@@ -79,7 +79,7 @@ def _text(value: Scalar) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def one_line(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """ONNX Runtime's message in one line, without its code: ``[ONNXRuntimeError] : 7 : NAME : …``."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text

@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 from msgspec import Struct
 
-from penstock.core.errors import EngineFailed, PenstockError
+from penstock.core.errors import EngineFailed, PenstockError, one_line
 from penstock.core.ports import Session
 from penstock.core.tensors import Array
 from penstock.core.types import Tensors
@@ -63,9 +63,3 @@ def _alone(session: Session, inputs: Tensors, outputs: Sequence[str]) -> Answer:
         return error
     except Exception as error:  # noqa: BLE001 - whatever a framework raises
         return EngineFailed(f"the model failed on this request: {one_line(error)}")
-
-
-def one_line(error: BaseException) -> str:
-    """The first line that says something, cut to a length that fits a log."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:500]

@@ -9,12 +9,11 @@ from time import perf_counter
 
 from msgspec.structs import replace
 
-from penstock.core.errors import LoadFailed, PenstockError
+from penstock.core.errors import LoadFailed, PenstockError, one_line
 from penstock.core.importing import find
 from penstock.core.ports import BatchPolicy, Engine, Recorder, Session
 from penstock.core.types import Batching, ModelSpec, ModelState
 from penstock.engines import ENGINES, FILES
-from penstock.scheduling.batch import one_line
 from penstock.scheduling.policy import make
 from penstock.scheduling.scheduler import Scheduler
 from penstock.serving.catalog import Live

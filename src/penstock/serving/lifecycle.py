@@ -8,7 +8,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from penstock.core.errors import LoadFailed, PenstockError, UnknownModel, UnknownVersion, Unsupported
+from penstock.core.errors import (
+    LoadFailed,
+    PenstockError,
+    UnknownModel,
+    UnknownVersion,
+    Unsupported,
+    one_line,
+)
 from penstock.core.loop import Runner
 from penstock.core.types import ModelSpec, ModelState, State, Statistics
 from penstock.metering.ledger import Ledger
@@ -16,7 +23,6 @@ from penstock.repository import watch
 from penstock.repository.layout import ModelFolder
 from penstock.repository.local import LocalStore
 from penstock.repository.versions import natural
-from penstock.scheduling.batch import one_line
 from penstock.serving.bringup import bring_up
 from penstock.serving.catalog import Catalog, Live
 

@@ -4,6 +4,7 @@ from math import prod
 
 import numpy as np
 
+from penstock.core.errors import one_line
 from penstock.core.ports import Session
 from penstock.core.tensors import Array, dtype_of
 from penstock.core.types import Signature, Tensors, TensorSpec
@@ -55,8 +56,3 @@ def _sizes(signature: Signature) -> tuple[int, ...]:
         return (1,)
     images = any(len(spec.shape) >= 4 for spec in signature.inputs)
     return IMAGE_SIZES if images else VECTOR_SIZES
-
-
-def one_line(error: BaseException) -> str:
-    """An error's text without line breaks, cut to a length that fits a status."""
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from penstock.core.errors import one_line
 from penstock.core.ports import Session
 from penstock.core.tensors import Array
 from penstock.core.types import Instances, ModelSpec, Signature, Tensors
-from penstock.serving.synthesize import find_size, one_line, synthesize
+from penstock.serving.synthesize import find_size, synthesize
 
 Placement = Literal["loop", "thread"]
 Clock = Callable[[], float]
