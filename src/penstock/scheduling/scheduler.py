@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from functools import partial
 from itertools import islice
+from math import inf
 from time import monotonic
 
 from penstock.core.errors import (
@@ -153,7 +154,7 @@ class Scheduler:
 
     def _form(self) -> list[Ticket] | None:
         """The next batch; empty if a line only gave up late requests; None if all lines wait."""
-        until = float("inf")
+        until = inf
         for key in self._order():
             line = self._lines[key]
             waiting = self._present(key, line)
@@ -186,7 +187,11 @@ class Scheduler:
         else:
             return waiting
         kept = [entry for entry in line if not entry.over]
-        self.waiting -= sum(entry.rows for entry in line) - sum(entry.rows for entry in kept)
+        for entry in line:
+            if entry.over:
+                self.waiting -= entry.rows
+                if entry.error is None:  # one with an error was counted when it got that
+                    self._recorder.failed("cancelled", monotonic() - entry.arrived)
         line.clear()
         line.extend(kept)
         if not line:
@@ -243,7 +248,8 @@ class Scheduler:
     def _wake_at(self, until: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(max(0.0, until - monotonic()), self._pump)
+        if until < inf:
+            self._timer = self._loop.call_later(max(0.0, until - monotonic()), self._pump)
 
     # -- running them --------------------------------------------------------------------------
 
