@@ -5,7 +5,6 @@ from contextlib import ExitStack
 import pytest
 
 from benchmarks import fixtures
-from penstock.testing import running
 from tests.e2e import models
 from tests.e2e.process import Process, serving
 
@@ -33,6 +32,8 @@ def start():
 @pytest.fixture
 def inside():
     """``inside(repository, **settings)`` serves in a thread of the test; the answer is a client of it."""
+    from penstock.testing import running
+
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(running(*args, **kwargs))
 
