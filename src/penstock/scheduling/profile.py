@@ -66,7 +66,7 @@ class Profile:
         self._fresh = 0
         self._far = 0
         """Which of the last seven ratios were out of band, a bit each."""
-        self._band = (0.77, 1.3)
+        self._band = (0.7, 1.4)
         self._rest = 0.0
         self._due = 0.0
 
@@ -109,9 +109,9 @@ class Profile:
         self._fresh = 0
         ordered = sorted(self._ratios)
         self.spread = tuple(ordered[(2 * k + 1) * total // 16] for k in range(8))
-        # Seven noisy runs in a row are no change: their median strays by 1.25 sigma / sqrt(7).
-        noise = 1.65 * self.noise
-        self._band = (min(0.77, 1 / (1 + noise)), max(1.3, 1 + noise))
+        # Noise is no change: a band of 2.2 sigma holds four of seven runs on one side once in 400,000 runs.
+        noise = 2.5 * self.noise
+        self._band = (min(0.7, 1 / (1 + noise)), max(1.4, 1 + noise))
 
     def _begin(self, rows: int, seconds: float) -> bool:
         first = self._first.setdefault(rows, [])

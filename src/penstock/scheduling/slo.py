@@ -11,7 +11,7 @@ from penstock.scheduling.shed import Backlog, choose, quick
 
 NEAR = 1.02
 """A smaller batch whose row costs at most this much more is preferred."""
-STAY = 1.03
+STAY = 1.01
 """The batch size changes only for a row that costs this much less."""
 SURE = 64
 """Runs after which a size's cost needs no more looking into."""
