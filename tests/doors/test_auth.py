@@ -57,7 +57,7 @@ def first_line(request: bytes) -> str:
 def test_every_route_needs_a_key(locked, request_):
     with locked.caller() as caller:
         answer = caller.ask(request_)
-        assert (401, 'Bearer realm="penstock"') == (answer.status, answer.headers["www-authenticate"])
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer realm="penstock"')
         assert "send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'" in answer.error
         assert caller.closed()
 
@@ -66,7 +66,7 @@ def test_every_route_needs_a_key(locked, request_):
 def test_an_unknown_key_is_refused(locked, line):
     with locked.caller() as caller:
         answer = caller.ask(infer(headers=line))
-        assert (401, "this API key is not known here") == (answer.status, answer.error)
+        assert (answer.status, answer.error) == (401, "this API key is not known here")
         assert "www-authenticate" in answer.headers
 
 
@@ -92,7 +92,7 @@ def test_a_key_opens_every_reading_route(locked, request_):
 def test_the_repository_needs_an_admin_key(locked, request_):
     with locked.caller() as caller:
         answer = caller.ask(with_key(request_, USER))
-        assert (403, True) == (answer.status, "'admin' is needed" in answer.error)
+        assert (answer.status, "'admin' is needed" in answer.error) == (403, True)
         assert "www-authenticate" not in answer.headers
     assert locked.models.calls == []
 
@@ -163,7 +163,7 @@ def test_nor_by_waiting_behind_an_admin_request():
         until(lambda: own.connections() == 1)
         time.sleep(0.05)
         own.call(own.models.gate.set)
-        assert [200, 401] == [caller.answer().status, caller.answer().status]
+        assert [caller.answer().status, caller.answer().status] == [200, 401]
         assert caller.closed()
         assert own.handler.seen == []
 

@@ -34,7 +34,8 @@ _NUMPY = {
 }
 DATATYPES = (*_NUMPY, "BF16")
 _NAMES: dict[Any, str] = {dtype: name for name, dtype in _NUMPY.items()}
-MAX_RANK = 32
+MAX_RANK = 64
+"""As numpy has it."""
 _LARGEST = 1 << 48
 """Elements that the other sizes of an empty tensor may make up; numpy's own bound is not far above."""
 _UINT32 = struct.Struct("<I")
@@ -137,7 +138,7 @@ _CODES = {
     "UINT32": "I",
     "UINT64": "Q",
 }
-"""struct's codes of the datatypes whose kinds and ranges it checks while it packs."""
+"""struct's codes of the datatypes whose kinds and ranges it checks while it packs (in its standard sizes)."""
 _LONGEST_FLAT = 1 << 22
 _PACKERS: dict[tuple[str, int], Callable[..., bytes]] = {}
 
@@ -151,7 +152,7 @@ def _packer(datatype: str, shape: Sequence[int], data: list[Any]) -> Callable[..
     if pack is None and datatype in _CODES and size <= _LONGEST_FLAT:
         if len(_PACKERS) >= 256:
             _PACKERS.clear()
-        pack = _PACKERS[datatype, size] = struct.Struct(f"{size}{_CODES[datatype]}").pack
+        pack = _PACKERS[datatype, size] = struct.Struct(f"<{size}{_CODES[datatype]}").pack
     return pack
 
 
