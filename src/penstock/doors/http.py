@@ -1,8 +1,11 @@
 """The HTTP listener: makes connections, watches over them, and drains them at the end."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -37,7 +40,7 @@ class HttpDoor:
         self.draining = False
         self._app = app
         self._signature = signature
-        self._tls = False
+        self._tls: ssl.SSLContext | None = None
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -47,7 +50,7 @@ class HttpDoor:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port, which the system chose if 0 was asked for."""
         loop = asyncio.get_running_loop()
-        self._tls = tls is not None
+        self._tls = tls
         self._server = await loop.create_server(
             lambda: Connection(self), host, port, ssl=tls, backlog=2048, reuse_address=True
         )
@@ -61,9 +64,8 @@ class HttpDoor:
         stop still gets its answer, and with it the word that the connection closes.
         """
         self.draining = True
-        if self._server is not None:
-            self._server.close()
         end = monotonic() + patience
+        await self._stop_listening()
         await self._emptied(lame_duck)
         for connection in list(self._connections):
             connection.close()
@@ -72,6 +74,26 @@ class HttpDoor:
             connection.abort()
         if self._watch is not None:
             self._watch.cancel()
+
+    async def _stop_listening(self) -> None:
+        """Close the listeners, after taking in everybody whom the system has let in already.
+
+        Whoever is in a listener's backlog when it closes is reset, and may have sent a request.
+        """
+        if self._server is None:
+            return
+        listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in self._server.sockets]
+        self._server.close()
+        loop = asyncio.get_running_loop()
+        waiting: list[socket.socket] = []
+        for listener in listeners:
+            with listener, suppress(OSError):
+                while True:
+                    waiting.append(listener.accept()[0])
+        joining = [
+            loop.connect_accepted_socket(lambda: Connection(self), each, ssl=self._tls) for each in waiting
+        ]
+        await asyncio.gather(*joining, return_exceptions=True)
 
     async def _emptied(self, seconds: float) -> None:
         try:
@@ -124,4 +146,4 @@ class HttpDoor:
     def other(self, connection: Connection, head: Head, body: bytes) -> Coroutine[Any, Any, None]:
         """Everything that is not inference."""
         keep = head.keep_alive and not self.draining
-        return asgi.run(self._app, connection, head, body, https=self._tls, keep=keep)
+        return asgi.run(self._app, connection, head, body, https=self._tls is not None, keep=keep)

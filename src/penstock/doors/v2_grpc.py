@@ -30,6 +30,8 @@ _SLACK = 1 << 20
 _MOST_DETAILS = 1000
 """Characters of an error sent: details travel in a header block, which clients limit to 8 KiB."""
 _METADATA = frozenset({"authorization", "x-api-key", "traceparent", "tracestate"})
+_QUIET = 0.1
+_LAME_DUCK = 0.5
 _WATCH_SECONDS = 0.25
 _MOST_WATCHERS = 64
 
@@ -52,11 +54,13 @@ class Drain:
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
         self._inside = 0
+        self._refused = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
     def __enter__(self) -> None:
         if self.stopping.is_set():
+            self._refused += 1
             raise ShuttingDown("this server is shutting down; ask another one, or try again later")
         self._inside += 1
         self._empty.clear()
@@ -73,6 +77,13 @@ class Drain:
         except TimeoutError:
             pass
 
+    async def quiet(self, seconds: float) -> None:
+        """Until nobody has been refused for a moment, or the time is over."""
+        end, seen = time.monotonic() + seconds, -1
+        while seen != self._refused and time.monotonic() < end:
+            seen = self._refused
+            await asyncio.sleep(min(_QUIET, seconds))
+
 
 class Door:
     """A running server; ``port`` is the first address's own."""
@@ -87,8 +98,10 @@ class Door:
         end = time.monotonic() + grace
         self._drain.stopping.set()
         # Stopping gRPC at once would end a call that crosses its GOAWAY with CANCELLED, which no client
-        # tries again; so they are refused with UNAVAILABLE until the last one in flight is done.
+        # tries again; so they are refused with UNAVAILABLE until the last one in flight is done and
+        # callers have heard of it.
         await self._drain.wait(grace)
+        await self._drain.quiet(min(_LAME_DUCK, max(0.0, end - time.monotonic())))
         await self._server.stop(max(0.0, end - time.monotonic()))
 
 
