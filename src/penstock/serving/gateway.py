@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from penstock.core.errors import NotFound, PenstockError, reason
+from penstock.core.errors import InvalidRequest, NotFound, PenstockError, reason
 from penstock.core.types import Reply, Request
 from penstock.serving.catalog import Catalog
 
@@ -26,7 +26,8 @@ class Gateway:
             live.check(request)
         except PenstockError as error:
             # Unknown names stay out of the metrics' labels: anybody can make up a new one.
-            known = not isinstance(error, NotFound)
-            self._refused(request.model if known else "", request.version if known else "", reason(error))
+            model = "" if isinstance(error, NotFound) else request.model
+            version = request.version if isinstance(error, InvalidRequest) else ""
+            self._refused(model, version, reason(error))
             raise
         return live.scheduler(request)
