@@ -56,7 +56,7 @@ def test_what_fits_is_taken(outputs, inputs):
         ({"x": x(1, 3), "words": x(1, 1)}, "input 'words' is FP32; it must be BYTES"),
         (
             {"x": x(1, 4), "words": words(1, 1)},
-            "'x' has shape [1, 4]; it must be [-1, 3] (-1 is any size, axis 0 being the batch and at least 1)",
+            "has shape [1, 4]; it must be [-1, 3] (-1 is any size, axis 0 being the batch and at least 1)",
         ),
         ({"x": x(1, 3, 1), "words": words(1, 1)}, "input 'x' has shape [1, 3, 1]"),
         ({"x": x(3), "words": words(1, 1)}, "input 'x' has shape [3]"),
