@@ -81,14 +81,6 @@ def mean_over_rows():
     return _file("mean", nodes, [x], [y])
 
 
-def echo(folder, name="echo", version="1", **parameters):
-    """A model that answers with its input after a delay; ``parameters`` as ``engines.echo`` reads them."""
-    (folder / name / version).mkdir(parents=True)
-    (folder / name / version / "model.txt").write_text("echo")
-    lines = [f'{key} = "{value}"' for key, value in parameters.items()]
-    (folder / name / "model.toml").write_text("\n".join(['engine = "echo"', "[parameters]", *lines, ""]))
-
-
 def datatypes(folder):
     """An identity for each datatype, named by it."""
     for name, kind in KINDS.items():

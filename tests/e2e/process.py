@@ -13,6 +13,7 @@ from threading import Thread
 
 import httpx
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 """Seconds that a condition may take before the test fails; a busy machine is slow, a right answer is not."""
 
@@ -29,6 +30,7 @@ def until(condition, what, seconds=PATIENCE, every=0.01):
 def environment(**settings):
     """Ours without settings of penstock that a developer may have, and with ``settings``."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    clean["PYTHONPATH"] = str(ROOT)  # engines of the tests' own
     return clean | {f"PENSTOCK_{name.upper()}": str(value) for name, value in settings.items()}
 
 

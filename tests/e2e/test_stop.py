@@ -2,6 +2,9 @@
 
 import asyncio
 import re
+import signal
+import socket
+import time
 
 import grpc
 import numpy as np
@@ -10,10 +13,14 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks import fixtures
-from tests.e2e import models
+from tests.e2e import models, sleeper
+from tests.e2e.process import until
 
 CLOSED = re.compile(rb"^connection: close\r$", re.MULTILINE | re.IGNORECASE)
 LENGTH = re.compile(rb"^content-length: (\d+)\r$", re.MULTILINE | re.IGNORECASE)
+
+
+SLOW = sleeper.row(0.05)
 
 
 def http_request(model, row=(1.0, 2.0, 3.0, 4.0)):
@@ -23,10 +30,10 @@ def http_request(model, row=(1.0, 2.0, 3.0, 4.0)):
     return head.encode() + body
 
 
-def grpc_request(model):
+def grpc_request(model, row=(1.0, 2.0, 3.0, 4.0)):
     message = service_pb2.ModelInferRequest(model_name=model)
     message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    message.raw_input_contents.append(np.ones((1, 4), np.float32).tobytes())
+    message.raw_input_contents.append(np.array(row, np.float32).tobytes())
     return message
 
 
@@ -98,7 +105,7 @@ def two_models(tmp_path):
     """One that answers at once and one that is slow, so that some are running and some are waiting."""
     folder = tmp_path / "models"
     fixtures.write(folder, "adding", "1", models.adding(1))
-    models.echo(folder, "slow", delay_ms=50)
+    sleeper.write(folder)
     return folder
 
 
@@ -110,10 +117,10 @@ def test_sigterm_under_load_loses_nothing(serve, two_models, after):
         kept, new, rpc = Tally(), Tally(), Tally()
         port = server.http_port
         callers = [call_http(port, http_request("adding"), kept, keep=True) for _ in range(40)]
-        callers += [call_http(port, http_request("slow"), kept, keep=True) for _ in range(40)]
+        callers += [call_http(port, http_request("slow", SLOW), kept, keep=True) for _ in range(40)]
         callers += [call_http(port, http_request("adding"), new, keep=False) for _ in range(20)]
         callers += [call_grpc(server.grpc, grpc_request("adding"), rpc) for _ in range(8)]
-        callers += [call_grpc(server.grpc, grpc_request("slow"), rpc) for _ in range(8)]
+        callers += [call_grpc(server.grpc, grpc_request("slow", SLOW), rpc) for _ in range(8)]
         tasks = [asyncio.create_task(caller) for caller in callers]
         await asyncio.sleep(after)
         server.terminate()
@@ -125,3 +132,114 @@ def test_sigterm_under_load_loses_nothing(serve, two_models, after):
     assert [tally.refused for tally in tallies] == [80, 20, 16]
     assert min(tally.answered for tally in tallies) > 16
     assert server.ended() == 0
+
+
+def send(server, request):
+    """A connection on which a whole request has been sent."""
+    connection = socket.create_connection(("127.0.0.1", server.http_port), timeout=30)
+    connection.sendall(request)
+    return connection
+
+
+def answer(connection):
+    """All that comes until the server ends the connection."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.fixture
+def slow(tmp_path):
+    sleeper.write(tmp_path / "models")
+    return tmp_path / "models"
+
+
+def test_what_is_running_and_what_waits_is_answered_after_sigterm(serve, slow):
+    server = serve(slow, watch_enabled=False)
+    connections = [send(server, http_request("slow", sleeper.row(0.5, n))) for n in range(8)]
+    until(lambda: server.get("/v2/health/live").status_code == 200, "the requests to have been read")
+    server.terminate()
+    for n, connection in enumerate(connections):
+        with connection:
+            said = answer(connection)
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert CLOSED.search(said.partition(b"\r\n\r\n")[0] + b"\r\n")
+        assert orjson.loads(said.partition(b"\r\n\r\n")[2])["outputs"][0]["data"][2] == n
+    assert server.ended() == 0
+
+
+def test_a_request_that_is_half_sent_when_sigterm_comes_is_answered(serve, repository):
+    fixtures.write(repository, "adding", "1", models.adding(1))
+    server = serve(repository)
+    request = http_request("adding")
+    with send(server, request[:-20]) as connection:
+        until(lambda: server.get("/v2/health/live").status_code == 200, "the half to have been read")
+        server.terminate()
+        until(lambda: server.log("^stopping"), "the server to stop")
+        connection.sendall(request[-20:])
+        said = answer(connection)
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert server.ended() == 0
+
+
+def test_pipelined_requests_are_all_answered_before_the_connection_closes(serve, slow):
+    server = serve(slow, watch_enabled=False)
+    with send(server, b"".join(http_request("slow", sleeper.row(0.5, n)) for n in range(3))) as connection:
+        until(lambda: server.get("/v2/health/live").status_code == 200, "the requests to have been read")
+        server.terminate()
+        said = answer(connection)
+    assert server.ended() == 0
+    parts = said.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in parts]
+    assert [orjson.loads(body)["outputs"][0]["data"][2] for body in bodies] == [0, 1, 2]
+    assert [bool(CLOSED.search(part)) for part in parts] == [False, False, True]
+
+
+def test_after_sigterm_it_is_not_ready_and_takes_no_new_connections(serve, slow):
+    server = serve(slow, watch_enabled=False)
+    with send(server, http_request("slow", sleeper.row(1))) as running, send(server, b"") as other:
+        until(lambda: server.get("/v2/health/ready").status_code == 200, "ready")
+        server.terminate()
+        until(lambda: server.log("^stopping"), "the server to stop")
+        other.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: here\r\n\r\n")
+        assert answer(other).startswith(b"HTTP/1.1 503 ")
+        with pytest.raises(ConnectionRefusedError):
+            send(server, b"")
+        assert answer(running).startswith(b"HTTP/1.1 200 ")
+    assert server.ended() == 0
+
+
+def test_idle_connections_do_not_hold_the_server_up(serve, repository):
+    server = serve(repository)
+    connections = [send(server, b"") for _ in range(20)]
+    server.terminate()
+    begun = time.monotonic()
+    assert server.ended() == 0
+    assert time.monotonic() - begun < 5
+    for connection in connections:
+        connection.close()
+
+
+def test_what_takes_longer_than_the_patience_is_cut_off(serve, slow):
+    server = serve(slow, watch_enabled=False, server_drain_s=0.3, server_lame_duck_s=0.1)
+    with send(server, http_request("slow", sleeper.row(3))) as connection:
+        until(lambda: server.get("/v2/health/live").status_code == 200, "the request to have been read")
+        server.terminate()
+        begun = time.monotonic()
+        assert server.ended() == 0
+        assert time.monotonic() - begun < 2.5
+        assert answer(connection) == b""
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(serve, slow, first):
+    server = serve(slow, watch_enabled=False)
+    with send(server, http_request("slow", sleeper.row(3))):
+        until(lambda: server.get("/v2/health/live").status_code == 200, "the request to have been read")
+        server.process.send_signal(first)
+        until(lambda: server.log("^stopping"), "the server to stop")
+        server.terminate()
+        begun = time.monotonic()
+        assert server.ended() == 130
+        assert time.monotonic() - begun < 1.5

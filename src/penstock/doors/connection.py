@@ -391,7 +391,9 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _keep_alive(self) -> bool:
-        return self._head is not None and self._keep and not self._door.draining
+        """While draining, what was pipelined is answered too, and only the last answer says close."""
+        draining = self._door.draining and not self._pipeline
+        return self._head is not None and self._keep and not draining
 
     def send_error(self, error: PenstockError) -> None:
         status = http_status(error)

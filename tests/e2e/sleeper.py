@@ -1,0 +1,48 @@
+"""An engine whose run takes as long as its input says, so that its warm-up takes no time."""
+
+from time import sleep
+
+import numpy as np
+
+from penstock.core.types import Signature, TensorSpec
+
+MARK = -777.0
+"""A first column that asks for sleep; the second has the seconds. A warm-up's values do not."""
+
+SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 4)),))
+
+
+class SleeperEngine:
+    def open(self, spec, files, /):
+        return Sleeper()
+
+
+class Sleeper:
+    """y = x after the longest sleep that a row asks for."""
+
+    signature = SIGNATURE
+    platform = "sleeper"
+    threads = 1
+
+    def run(self, inputs, outputs=(), /):
+        x = inputs["x"]
+        sleep(float(np.max(np.where(x[:, 0] == MARK, x[:, 1], 0.0))))
+        return {"y": x.copy()}
+
+    def close(self):
+        pass
+
+
+def row(seconds, number=0.0):
+    """A row that takes so long."""
+    return [MARK, float(seconds), float(number), 0.0]
+
+
+def write(folder, name="slow", settings="", rows=4):
+    """One instance in a thread, batches of at most ``rows``; ``settings`` are further lines of model.toml."""
+    (folder / name / "1").mkdir(parents=True)
+    (folder / name / "1" / "model.txt").write_text("sleeper")
+    instances = '[instances]\ncount = 1\nthreads = 1\nplacement = "thread"'
+    batching = f"[batching]\nmax_rows = {rows}"
+    text = f'engine = "tests.e2e.sleeper:SleeperEngine"\n{instances}\n{batching}\n{settings}\n'
+    (folder / name / "model.toml").write_text(text)
