@@ -88,7 +88,8 @@ class Scheduler:
             or self.waiting + size > self._max_rows
             or urgency
             or deadline <= now
-            or not self.policy.admits(self.waiting, entry, now)
+            # The door has a say only once a whole batch waits: until then the queue decides as well.
+            or (self.waiting >= self.policy.cap and not self.policy.admits(self.waiting, entry, now))
         ):
             self._admit(entry, now)
         key: Key = (urgency or self._default_priority, request.outputs)

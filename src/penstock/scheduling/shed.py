@@ -40,10 +40,14 @@ def quick(backlog: Backlog) -> Choice:
 
     Where rows abound, a few more heads buy a batch that is late more seldom.
     """
-    deadlines, total, profile = backlog.deadlines, len(backlog.deadlines), backlog.profile
-    for skip in range(total):
+    now, deadlines, profile = backlog.now, backlog.deadlines, backlog.profile
+    total, slow = len(deadlines), profile.slow
+    full = total - backlog.size
+    # Up to the last full batch all must leave the same time, which is quickly passed over.
+    first = backlog.late(profile.seconds[backlog.size] * slow) if full >= 0 else 0
+    for skip in range(min(first, max(full, 0)), total):
         size = min(backlog.size, total - skip)
-        if deadlines[skip] >= backlog.now + profile.seconds[size] * profile.slow:
+        if deadlines[skip] >= now + profile.seconds[size] * slow:
             safe = backlog.late(profile.seconds[size] * profile.spread[7], skip)
             return Choice(safe if total - safe >= 2 * backlog.size else skip, size)
     return Choice(total, 0)

@@ -73,7 +73,7 @@ class Slo:
             skip = expired(waiting, now + self.profile.seconds[1])
         if skip == len(waiting):
             return self._rest(line, skip)
-        total = self._there(waiting, skip)
+        total = len(waiting) - skip if len(waiting) == line.rows else self._there(waiting, skip)
         wanted = min(total, self.cap)
         explored = self._explored(total)
         size = explored or self._best[wanted]
@@ -115,7 +115,8 @@ class Slo:
     def _pressed(self, line: Line, skip: int) -> Take:
         """The head has no time for the batch that should run: a smaller one, or give heads up."""
         now, waiting = line.now, line.waiting
-        deadlines = self._rows(waiting, skip)
+        single = len(waiting) == line.rows
+        deadlines = [job.deadline for job in waiting[skip:]] if single else self._rows(waiting, skip)
         profile, wanted = self.profile, min(len(deadlines), self.cap)
         profile.refresh()
         slack = (deadlines[0] - now) / profile.slow
@@ -130,7 +131,7 @@ class Slo:
         choice = choose(backlog, kept) if careful else quick(backlog)
         if choice.size == 0:
             return self._rest(line, len(waiting))
-        heads = self._heads(waiting, skip, choice.skip)
+        heads = skip + choice.skip if single else self._heads(waiting, skip, choice.skip)
         return Take(fit(waiting, choice.size, heads), heads)
 
     def _heads(self, waiting: Sequence[Waiting], start: int, rows: int) -> int:
