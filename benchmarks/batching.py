@@ -45,19 +45,18 @@ class Contest:
         self.least, self.most, self.ones = (8000, 10_000, 1000) if quick else (10_000, 40_000, 3000)
 
     def cells(self) -> list[list[Cell]]:
-        """Each cell with all its seeds; the trace, if any, is one seed of its own."""
+        """Each cell with all its seeds; the trace, if any, with the noise of each."""
         found: list[list[Cell]] = []
         for model in self.models:
             count = min(self.most, max(self.least, int(self.ones * model.one * model.capacity)))
-            for times in TARGETS:
-                target = times * model.one
+            for ones in TARGETS:
+                target = ones * model.one
                 for stream in self.streams:
                     draw = ARRIVALS[stream]
                     found.append([Cell(model, stream, draw(count, s), target, s) for s in self.seeds])
                 if self.trace is not None:
-                    found.append(
-                        [Cell(model, "recorded", recorded(self.trace, count), target, self.seeds[0])]
-                    )
+                    times = recorded(self.trace, count)
+                    found.append([Cell(model, "recorded", times, target, s) for s in self.seeds])
         return found
 
 

@@ -84,7 +84,7 @@ class Slo:
             more = expired(waiting, now + self._need[explored])
             start = more if len(waiting) - more >= explored else skip
             return Take(fit(waiting, explored, start), start)
-        return self._pressed(line, skip)
+        return self._pressed(line, skip, single=total == len(waiting) - skip)
 
     def _rest(self, line: Line, skip: int) -> Take:
         """All that is seen of the line is late: give it up, but for the newest if nobody else waits.
@@ -100,10 +100,7 @@ class Slo:
 
     def _there(self, waiting: Sequence[Waiting], start: int) -> int:
         """Rows waiting, of the first few hundred requests."""
-        rows = 0
-        for request in waiting[start : start + SEEN]:
-            rows += request.rows
-        return rows
+        return sum([request.rows for request in waiting[start : start + SEEN]])
 
     def _rows(self, waiting: Sequence[Waiting], start: int) -> list[float]:
         """The deadline of every row from ``start`` on, of the first few hundred."""
@@ -112,10 +109,9 @@ class Slo:
             deadlines.extend([request.deadline] * request.rows)
         return deadlines[: max(SEEN, waiting[start].rows)]
 
-    def _pressed(self, line: Line, skip: int) -> Take:
+    def _pressed(self, line: Line, skip: int, *, single: bool) -> Take:
         """The head has no time for the batch that should run: a smaller one, or give heads up."""
         now, waiting = line.now, line.waiting
-        single = len(waiting) == line.rows
         deadlines = [job.deadline for job in waiting[skip:]] if single else self._rows(waiting, skip)
         profile, wanted = self.profile, min(len(deadlines), self.cap)
         profile.refresh()
