@@ -141,7 +141,12 @@ def _environment(words: Mapping[str, str]) -> dict[str, str]:
     """The environment here without its Python, and with what the peers' apps read."""
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
     peer = {f"PEER_{word.upper()}": words[word] for word in (*_PORTS, "model", "work")}
-    return keep | peer | {"PATH": f"{words['bin']}:{os.environ['PATH']}", "PYTHONPATH": words["here"]}
+    paths = {
+        "PATH": f"{words['bin']}:{os.environ['PATH']}",
+        "PYTHONPATH": words["here"],
+        "TMPDIR": words["work"],
+    }
+    return keep | peer | paths
 
 
 def _fill(text: str, words: Mapping[str, str]) -> str:

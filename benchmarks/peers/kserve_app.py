@@ -4,8 +4,11 @@
 import logging
 import os
 
+import uvicorn
 from kserve import InferOutput, InferResponse, Model, ModelServer
 from peer_session import open_session, run
+
+CONFIG = uvicorn.Config
 
 
 class OnnxModel(Model):
@@ -24,10 +27,11 @@ class OnnxModel(Model):
 
 
 if __name__ == "__main__":
+    # KServe has no setting for its address and would listen on every interface.
+    uvicorn.Config = lambda *args, **options: CONFIG(*args, **{**options, "host": "127.0.0.1"})
     server = ModelServer(
         http_port=int(os.environ["PEER_PORT"]),
-        grpc_port=int(os.environ["PEER_PORT2"]),
-        enable_grpc=os.environ["GRPC"] == "1",
+        enable_grpc=False,
         enable_latency_logging=os.environ["LOGS"] == "1",
     )
     if os.environ["LOGS"] == "0":

@@ -44,6 +44,7 @@ def main() -> None:
     """Start the cluster in this process's tree and block until told to end."""
     ray.init(
         address="local",
+        _node_ip_address="127.0.0.1",
         num_cpus=1,
         include_dashboard=False,
         object_store_memory=100 * 2**20,
