@@ -41,7 +41,7 @@ def report(
 ) -> bool:
     """Prints the rows and the aims as tables, writes both with the machine's facts; are all aims met?"""
     machine = facts()
-    console = Console(soft_wrap=True) if not sys.stdout.isatty() else Console()
+    console = Console() if sys.stdout.isatty() else Console(width=170)
     cores = ",".join(map(str, machine["affinity"]))
     console.print(f"{machine['cpu']} · cores {cores} · Python {machine['python']} · {machine['date']}")
     console.print(_table(title, rows))
