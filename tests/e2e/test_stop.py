@@ -3,38 +3,19 @@
 import asyncio
 import re
 import signal
-import socket
 import time
 
 import grpc
-import numpy as np
 import orjson
 import pytest
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2_grpc
 
 from benchmarks import fixtures
 from tests.e2e import models, sleeper
 from tests.e2e.process import until
-
-CLOSED = re.compile(rb"^connection: close\r$", re.MULTILINE | re.IGNORECASE)
-LENGTH = re.compile(rb"^content-length: (\d+)\r$", re.MULTILINE | re.IGNORECASE)
-
+from tests.e2e.wire import CLOSED, LENGTH, grpc_request, http_request, receive_all, send
 
 SLOW = sleeper.row(0.05)
-
-
-def http_request(model, row=(1.0, 2.0, 3.0, 4.0)):
-    tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": row}
-    body = orjson.dumps({"inputs": [tensor]})
-    head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: here\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-def grpc_request(model, row=(1.0, 2.0, 3.0, 4.0)):
-    message = service_pb2.ModelInferRequest(model_name=model)
-    message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    message.raw_input_contents.append(np.array(row, np.float32).tobytes())
-    return message
 
 
 class Tally:
@@ -134,21 +115,6 @@ def test_sigterm_under_load_loses_nothing(serve, two_models, after):
     assert server.ended() == 0
 
 
-def send(server, request):
-    """A connection on which a whole request has been sent."""
-    connection = socket.create_connection(("127.0.0.1", server.http_port), timeout=30)
-    connection.sendall(request)
-    return connection
-
-
-def answer(connection):
-    """All that comes until the server ends the connection."""
-    parts = []
-    while part := connection.recv(65536):
-        parts.append(part)
-    return b"".join(parts)
-
-
 @pytest.fixture
 def slow(tmp_path):
     sleeper.write(tmp_path / "models")
@@ -158,11 +124,11 @@ def slow(tmp_path):
 def test_what_is_running_and_what_waits_is_answered_after_sigterm(serve, slow):
     server = serve(slow, watch_enabled=False)
     connections = [send(server, http_request("slow", sleeper.row(0.5, n))) for n in range(8)]
-    until(lambda: server.get("/v2/health/live").status_code == 200, "the requests to have been read")
+    until(lambda: sleeper.batches(slow), "the first request to run")
     server.terminate()
     for n, connection in enumerate(connections):
         with connection:
-            said = answer(connection)
+            said = receive_all(connection)
         assert said.startswith(b"HTTP/1.1 200 ")
         assert CLOSED.search(said.partition(b"\r\n\r\n")[0] + b"\r\n")
         assert orjson.loads(said.partition(b"\r\n\r\n")[2])["outputs"][0]["data"][2] == n
@@ -178,7 +144,7 @@ def test_a_request_that_is_half_sent_when_sigterm_comes_is_answered(serve, repos
         server.terminate()
         until(lambda: server.log("^stopping"), "the server to stop")
         connection.sendall(request[-20:])
-        said = answer(connection)
+        said = receive_all(connection)
     assert said.startswith(b"HTTP/1.1 200 ")
     assert server.ended() == 0
 
@@ -186,9 +152,9 @@ def test_a_request_that_is_half_sent_when_sigterm_comes_is_answered(serve, repos
 def test_pipelined_requests_are_all_answered_before_the_connection_closes(serve, slow):
     server = serve(slow, watch_enabled=False)
     with send(server, b"".join(http_request("slow", sleeper.row(0.5, n)) for n in range(3))) as connection:
-        until(lambda: server.get("/v2/health/live").status_code == 200, "the requests to have been read")
+        until(lambda: sleeper.batches(slow), "the first request to run")
         server.terminate()
-        said = answer(connection)
+        said = receive_all(connection)
     assert server.ended() == 0
     parts = said.split(b"HTTP/1.1 200 OK\r\n")[1:]
     bodies = [part.partition(b"\r\n\r\n")[2] for part in parts]
@@ -197,16 +163,16 @@ def test_pipelined_requests_are_all_answered_before_the_connection_closes(serve,
 
 
 def test_after_sigterm_it_is_not_ready_and_takes_no_new_connections(serve, slow):
-    server = serve(slow, watch_enabled=False)
+    server = serve(slow, watch_enabled=False, server_lame_duck_s=10)
     with send(server, http_request("slow", sleeper.row(1))) as running, send(server, b"") as other:
         until(lambda: server.get("/v2/health/ready").status_code == 200, "ready")
         server.terminate()
         until(lambda: server.log("^stopping"), "the server to stop")
         other.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: here\r\n\r\n")
-        assert answer(other).startswith(b"HTTP/1.1 503 ")
+        assert receive_all(other).startswith(b"HTTP/1.1 503 ")
         with pytest.raises(ConnectionRefusedError):
             send(server, b"")
-        assert answer(running).startswith(b"HTTP/1.1 200 ")
+        assert receive_all(running).startswith(b"HTTP/1.1 200 ")
     assert server.ended() == 0
 
 
@@ -224,19 +190,19 @@ def test_idle_connections_do_not_hold_the_server_up(serve, repository):
 def test_what_takes_longer_than_the_patience_is_cut_off(serve, slow):
     server = serve(slow, watch_enabled=False, server_drain_s=0.3, server_lame_duck_s=0.1)
     with send(server, http_request("slow", sleeper.row(3))) as connection:
-        until(lambda: server.get("/v2/health/live").status_code == 200, "the request to have been read")
+        until(lambda: sleeper.batches(slow), "the first request to run")
         server.terminate()
         begun = time.monotonic()
         assert server.ended() == 0
         assert time.monotonic() - begun < 2.5
-        assert answer(connection) == b""
+        assert receive_all(connection) == b""
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_it_at_once(serve, slow, first):
     server = serve(slow, watch_enabled=False)
     with send(server, http_request("slow", sleeper.row(3))):
-        until(lambda: server.get("/v2/health/live").status_code == 200, "the request to have been read")
+        until(lambda: sleeper.batches(slow), "the first request to run")
         server.process.send_signal(first)
         until(lambda: server.log("^stopping"), "the server to stop")
         server.terminate()

@@ -44,6 +44,7 @@ def command(
 
     Every setting may also stand in a TOML file (--config) or in the environment (PENSTOCK_…).
     """
+    _keep_standard_streams()
     from penstock.metering import logs
     from penstock.settings import load
 
@@ -63,6 +64,24 @@ def command(
         raise BadSetting("what is to be served? give PATH: a repository folder, or one .onnx file")
     logs.setup(settings.log.format, settings.log.level.upper(), access=settings.log.access)
     _run(settings)
+
+
+def _keep_standard_streams() -> None:
+    """Where a daemon's parent closed one, a socket would get its number, and what is printed with it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+
+
+def _say(text: str) -> None:
+    """On standard output; that its reader has gone is no reason to stop."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or what is still buffered fails at exit
 
 
 def _run(settings: "Settings") -> None:
@@ -89,7 +108,7 @@ async def _serve(settings: "Settings") -> None:
     server = Server(settings)
     await server.start()
     if settings.log.format == "text":
-        print(_welcome(server), flush=True)
+        _say(_welcome(server))
     log.info("ready", extra={"http_port": server.http_port, "grpc_port": server.grpc_port})
     await stop.wait()
     log.info("stopping: everything accepted is answered first")
