@@ -176,7 +176,11 @@ class Caller:
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
-        self.socket.connect(("127.0.0.1", port))
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 
@@ -291,6 +295,11 @@ class House:
             return function(*arguments)
 
         return self.run(work())
+
+    def turn(self) -> None:
+        """Let the loop read what was sent, by itself."""
+        for _ in range(2):
+            self.call(lambda: None)
 
     def caller(self, **options: Any) -> Caller:
         return Caller(self.port, **options)

@@ -1,6 +1,7 @@
 """One whole HTTP message through an ASGI app: the way of everything that is not inference."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -11,15 +12,18 @@ if TYPE_CHECKING:
     from penstock.doors.connection import Connection
     from penstock.doors.message import Head
 
+log = logging.getLogger("penstock.http")
+
 Event = MutableMapping[str, Any]
 App = Callable[[Event, Callable[[], Awaitable[Event]], Callable[[Event], Awaitable[None]]], Awaitable[None]]
 
 
-async def run(
-    app: App, connection: "Connection", head: "Head", body: bytes, *, https: bool, keep: bool
-) -> None:
-    """Answer a request with what ``app`` sends; cancelled when the caller goes."""
-    answer = _Answer(connection, keep, head.method == b"HEAD")
+async def run(app: App, connection: "Connection", head: "Head", body: bytes, *, https: bool) -> None:
+    """Answer a request with what ``app`` sends; cancelled when the caller goes.
+
+    Raises what ``app`` raises, unless it has begun to answer by then.
+    """
+    answer = _Answer(connection, head.method == b"HEAD")
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Event:
@@ -28,8 +32,14 @@ async def run(
         await asyncio.get_running_loop().create_future()  # until cancelled: the caller has gone
         return {"type": "http.disconnect"}
 
-    await app(_scope(head, https), receive, answer.send)
-    answer.end()
+    try:
+        await app(_scope(head, https), receive, answer.send)
+        answer.end()
+    except Exception:
+        if not answer.started:
+            raise
+        log.exception("%s failed while it was answered", path_of(head.url))
+        answer.cut()
 
 
 def _scope(head: "Head", https: bool) -> Event:
@@ -53,13 +63,13 @@ def _scope(head: "Head", https: bool) -> Event:
 class _Answer:
     """Writes ASGI events: the length is sent if the app says it, else chunks."""
 
-    def __init__(self, connection: "Connection", keep: bool, head_only: bool) -> None:
+    def __init__(self, connection: "Connection", head_only: bool) -> None:
+        self.started = False
         self._connection = connection
-        self._keep = keep
+        self._keep = False
         self._head_only = head_only
         self._chunked = False
         self._ended = False
-        self._started = False
 
     async def send(self, event: Event) -> None:
         if event["type"] == "http.response.start":
@@ -73,12 +83,13 @@ class _Answer:
         self._chunked = not any(name == b"content-length" for name, _ in headers) and status not in (204, 304)
         if self._chunked:
             headers.append((b"transfer-encoding", b"chunked"))
+        self._keep = self._connection.keep_alive()
         if not self._keep:
             headers.append((b"connection", b"close"))
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         phrase = HTTPStatus(status).phrase.encode()
         self._connection.write([b"HTTP/1.1 %d %s\r\n%s\r\n" % (status, phrase, lines)])
-        self._started = True
+        self.started = True
 
     def _body(self, body: bytes, *, more: bool) -> None:
         if body and not self._head_only:
@@ -90,9 +101,15 @@ class _Answer:
         """The app has said all; an app that said nothing is an error of its own."""
         if self._ended:
             return
-        if not self._started:
+        if not self.started:
             raise RuntimeError("the application returned without an answer")
         self._ended = True
         if self._chunked and not self._head_only:
             self._connection.write([b"0\r\n\r\n"])
         self._connection.finish(self._keep)
+
+    def cut(self) -> None:
+        """Break off an answer that cannot be finished, so that nobody takes it for a whole one."""
+        if not self._ended:
+            self._ended = True
+            self._connection.abort()

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httptools
 import orjson
 
-from penstock.core.errors import Overloaded, PenstockError, ShuttingDown, TooLarge
+from penstock.core.errors import (
+    MethodNotAllowed,
+    Overloaded,
+    PenstockError,
+    ShuttingDown,
+    TooLarge,
+    Unauthenticated,
+)
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply
 from penstock.doors import compress, v2_http
@@ -38,8 +45,10 @@ _BINARY_200 = (
 _ONE_WRITE = 16384
 """Bytes up to which joining an answer's parts is cheaper than handing them over one by one."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODY_RATE = 65536
-"""Bytes that buy a slow body one more second than its time-out."""
+_RATE = 65536
+"""Bytes that buy a slow sender or reader one more second than the time-out."""
+_MANY = 65536
+"""Pieces of a body that are joined before it is whole: tiny ones take twenty times their bytes."""
 _LINGER = 2.0
 """Seconds that a client has to read a refusal before the connection is cut."""
 
@@ -82,6 +91,7 @@ class Connection(asyncio.Protocol):
         "_since",
         "_size",
         "_transport",
+        "_unread",
         "_url",
     )
 
@@ -97,6 +107,8 @@ class Connection(asyncio.Protocol):
         self._driving = False
         self._reading = True
         self._blocked_since: float | None = None
+        self._unread = 0
+        """Bytes that waited for the client to read them when writing was paused."""
         self._closing = False
         """Nothing is written any more."""
         self._deaf = False
@@ -137,6 +149,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._blocked_since = monotonic()
+        self._unread = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         self._blocked_since = None
@@ -149,24 +162,43 @@ class Connection(asyncio.Protocol):
             end = data.find(END) + 4
             head = self._heads.get(data[:end])
             if head is not None and head.length == len(data) - end and not self._occupied():
-                self._busy = True
-                self._head = head
-                self._keep = head.keep_alive
-                self._infer(head, data[end:])
+                self._begin((head, data[end:]))
                 return
             self._data = data
         if self._in_head:
             self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._deaf = True  # no upgrade is offered: answered as it stands, and that is the last answer
+            self._feed(data)
         except httptools.HttpParserError as error:
             self._refuse_bytes(400, f"this is not HTTP/1.1: {error}")
             return
         if self._in_head and self._head_bytes > self._limits.max_header_bytes:
-            self._refuse_bytes(431, f"the request head is over {self._limits.max_header_bytes} bytes")
+            self._refuse_head()
         self._data = b""
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade() + data[upgrade.args[0] :]
+            else:
+                return
+
+    def _without_upgrade(self) -> bytes:
+        """The head again, as if it asked for no upgrade: none is offered, and its body is still to come.
+
+        The parser leaves the body of such a request to the new protocol, while Java's and curl's clients
+        offer HTTP/2 in this way with ordinary requests.
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        self._parser = httptools.HttpRequestParser(self)
+        self._data = b""
+        if method == b"CONNECT":
+            self._refuse(MethodNotAllowed("CONNECT is for proxies, which this is not"))
+            return b""
+        lines = b"".join(b"%b: %b\r\n" % item for item in self._headers.items() if item[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, lines)
 
     # -- parser --------------------------------------------------------------------------------
 
@@ -182,21 +214,29 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
+        if self._in_head:  # trailers say nothing that we may heed
+            self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_bytes = 0
+        received, self._head_bytes = self._head_bytes, 0
         if self._deaf:
             return
         headers = self._headers
         length = headers.get(b"content-length")
-        if length is not None and len(length) > 3 and int(length) > self._limits.max_body_bytes:
+        if received > self._limits.max_header_bytes and self._head_is_too_large():
+            self._refuse_head()
+        elif length is not None and len(length) > 3 and int(length) > self._limits.max_body_bytes:
             self._refuse(self._too_large())
         elif self._door.keys and not self._allowed():
             return
-        elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._busy:
+        elif b"expect" in headers and self._waits():
             self._transport.write(_CONTINUE)
+
+    def _waits(self) -> bool:
+        """Whether the client sends its body only when it is told to."""
+        asks = self._headers[b"expect"].lower() == b"100-continue"
+        return asks and self._parser.get_http_version() == "1.1" and not self._busy
 
     def on_body(self, body: bytes) -> None:
         if self._deaf:
@@ -206,16 +246,19 @@ class Connection(asyncio.Protocol):
             self._refuse(self._too_large())
             return
         self._chunks.append(body)
+        if len(self._chunks) == _MANY:
+            self._chunks = [b"".join(self._chunks)]
 
     def on_message_complete(self) -> None:
         self._in_head = True
         self._receiving = False
-        if self._deaf:
+        parser = self._parser
+        if self._deaf or parser.should_upgrade():
             return
         chunks = self._chunks
         self._chunks = []
-        keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
-        head = self._door.read_head(self._parser.get_method(), self._url, self._headers, keep_alive)
+        keep_alive = parser.should_keep_alive()
+        head = self._door.read_head(parser.get_method(), self._url, self._headers, keep_alive)
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._door.heads.remember(self._data, head, len(body))
         self._arrived((head, body))
@@ -246,7 +289,6 @@ class Connection(asyncio.Protocol):
             if isinstance(waiting, Refusal):
                 self._send_refusal(waiting)
                 break
-            self._busy = True
             self._begin(waiting)
         self._driving = False
         if not self._reading and not self._pipeline and not self._closing:
@@ -254,14 +296,15 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _begin(self, message: Message) -> None:
+        self._busy = True
         self._head, body = head, _ = message
         self._keep = head.keep_alive
-        if head.target is None:
-            self._spawn(self._door.other(self, head, body))
-        elif head.compressed:
-            self._spawn(self._inflate(head, body))
-        else:
+        if head.plain:
             self._infer(head, body)
+        elif head.target is None:
+            self._spawn(self._door.other(self, head, body))
+        else:
+            self._spawn(self._inflate(head, body))
 
     def _infer(self, head: Head, body: bytes) -> None:
         try:
@@ -276,7 +319,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - answered and logged
             self._broke(error)
             return
-        if type(answer) is Ticket:
+        if type(answer) is Ticket and not answer.over:
             self._pending = answer
             answer.then = self._answered
         else:
@@ -366,7 +409,7 @@ class Connection(asyncio.Protocol):
         """Write a whole answer and go on to the next request; ``extra`` is header lines."""
         if self._closing:
             return
-        keep = self._keep_alive()
+        keep = self.keep_alive()
         head = b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n%s%s\r\n" % (
             status,
             HTTPStatus(status).phrase.encode(),
@@ -390,8 +433,11 @@ class Connection(asyncio.Protocol):
         else:
             self._linger()
 
-    def _keep_alive(self) -> bool:
-        """While draining, what was pipelined is answered too, and only the last answer says close."""
+    def keep_alive(self) -> bool:
+        """Whether another answer follows the present one.
+
+        While draining, what was pipelined is answered too, and only the last answer says close.
+        """
         draining = self._door.draining and not self._pipeline
         return self._head is not None and self._keep and not draining
 
@@ -400,12 +446,7 @@ class Connection(asyncio.Protocol):
         if status == 500:
             asked = self._head.url.decode("latin-1") if self._head else ""
             log.error("%s: %s", asked, error, extra={"request_id": self._form.id, "status": status})
-        extra = b""
-        if isinstance(error, Overloaded):
-            extra = b"retry-after: %d\r\n" % max(1, round(error.retry_after))
-        elif status == 401:
-            extra = b'www-authenticate: Bearer realm="penstock"\r\n'
-        self.send(status, b"application/json", [error_body(str(error))], extra)
+        self.send(status, b"application/json", [error_body(str(error))], hint(error))
 
     def _finish(self) -> None:
         self._busy = False
@@ -435,9 +476,15 @@ class Connection(asyncio.Protocol):
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is over {self._limits.max_body_bytes} bytes, the limit here")
 
+    def _head_is_too_large(self) -> bool:
+        lines = sum(len(name) + len(value) + 4 for name, value in self._headers.items())
+        return len(self._url) + lines > self._limits.max_header_bytes
+
+    def _refuse_head(self) -> None:
+        self._refuse_bytes(431, f"the request head is over {self._limits.max_header_bytes} bytes")
+
     def _refuse(self, error: PenstockError) -> None:
-        extra = b'www-authenticate: Bearer realm="penstock"\r\n' if http_status(error) == 401 else b""
-        self._refuse_bytes(http_status(error), str(error), extra)
+        self._refuse_bytes(http_status(error), str(error), hint(error))
 
     def _refuse_bytes(self, status: int, sentence: str, extra: bytes = b"") -> None:
         """Answer before the request is whole; nothing after it can be trusted, so the connection ends.
@@ -486,22 +533,38 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    def _patience(self) -> float:
+        """Seconds that a client may keep us from writing: more, the more it reads meanwhile."""
+        read = self._unread - self._transport.get_write_buffer_size()
+        return self._limits.write_timeout_s + max(0, read) / _RATE
+
     def check(self, now: float) -> None:
         """Cut off whoever is too slow at sending, reading or asking."""
         limits = self._limits
-        if self._blocked_since is not None and now - self._blocked_since > limits.write_timeout_s:
+        if self._blocked_since is not None and now - self._blocked_since > self._patience():
             self._transport.abort()
         elif self._closing:
             if now - self._since > _LINGER and self._blocked_since is None:
                 self._transport.abort()
+        elif not self._reading:
+            pass  # what has not come yet waits for us
         elif self._receiving and self._in_head:
             if now - self._since > limits.header_timeout_s:
                 self._refuse_bytes(408, f"the request head took over {limits.header_timeout_s:g} s")
         elif self._receiving:
-            if now - self._since > limits.body_timeout_s + self._size / _BODY_RATE:
+            if now - self._since > limits.body_timeout_s + self._size / _RATE:
                 self._refuse_bytes(408, f"the body took over {limits.body_timeout_s:g} s")
         elif not self._busy and now - self._since > limits.idle_timeout_s:
             self._transport.close()
+
+
+def hint(error: PenstockError) -> bytes:
+    """The header line that tells a client what to do about an error, if there is one."""
+    if isinstance(error, Overloaded):
+        return b"retry-after: %d\r\n" % max(1, round(error.retry_after))
+    if isinstance(error, Unauthenticated):
+        return b'www-authenticate: Bearer realm="penstock"\r\n'
+    return b""
 
 
 def error_body(sentence: str) -> bytes:

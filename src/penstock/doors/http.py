@@ -145,5 +145,4 @@ class HttpDoor:
 
     def other(self, connection: Connection, head: Head, body: bytes) -> Coroutine[Any, Any, None]:
         """Everything that is not inference."""
-        keep = head.keep_alive and not self.draining
-        return asgi.run(self._app, connection, head, body, https=self._tls is not None, keep=keep)
+        return asgi.run(self._app, connection, head, body, https=self._tls is not None)
