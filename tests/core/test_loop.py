@@ -42,8 +42,8 @@ def test_a_round_carries_orders_out_and_keeps_the_memory():
     runner = Runner(loop, 10)
     asyncio.run(runner.round())
     asyncio.run(runner.round())
-    assert [11, 13] == loop.acted
-    assert 12 == runner.memory
+    assert loop.acted == [11, 13]
+    assert runner.memory == 12
 
 
 def test_waking_starts_the_next_round_at_once():
@@ -57,7 +57,7 @@ def test_waking_starts_the_next_round_at_once():
         task.cancel()
         return loop.rounds
 
-    assert 2 == asyncio.run(play())
+    assert asyncio.run(play()) == 2
 
 
 def test_a_round_that_raises_is_logged_and_the_next_one_runs(caplog):
@@ -71,7 +71,7 @@ def test_a_round_that_raises_is_logged_and_the_next_one_runs(caplog):
         task.cancel()
         return loop.acted
 
-    assert [2] == asyncio.run(play())
+    assert asyncio.run(play()) == [2]
     assert "counting: a round failed" in caplog.text
 
 

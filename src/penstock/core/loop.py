@@ -49,7 +49,9 @@ class Runner(Generic[Seen, Memory, Order]):
             except Exception:
                 log.exception("%s: a round failed; the next is in %.1f s", self.loop.name, self.loop.every)
             try:
-                await asyncio.wait_for(self._wake.wait(), self.loop.every)
+                # Not wait_for, which in Python 3.11 swallows a cancellation when the event is set.
+                async with asyncio.timeout(self.loop.every):
+                    await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
