@@ -96,10 +96,11 @@ class Profile:
         step = limit if step > limit else (max(step, -limit))
         self._mean[rows] = mean + step / (min(WINDOW, count))
         self.count[rows] = count + 1
+        return self._refit_if_due(seconds)
+
+    def _refit_if_due(self, seconds: float) -> bool:
         self._rest += seconds
-        if self._rest < self._due:
-            return False
-        return self._refit()
+        return self._rest >= self._due and self._refit()
 
     def refresh(self) -> None:
         """Bring ``spread`` up to date; cheap unless enough runs have come since."""
@@ -121,8 +122,10 @@ class Profile:
         self._mean[rows] = sum(min(max(run, middle / 2), middle * 1.5) for run in first) / len(first)
         if self.count[rows] == FIRST:
             del self._first[rows]
-        self.known = max(self.known, rows)
-        return self._refit()
+        if rows > self.known or rows in self.sizes:
+            self.known = max(self.known, rows)
+            return self._refit()
+        return self._refit_if_due(seconds)
 
     @property
     def noise(self) -> float:

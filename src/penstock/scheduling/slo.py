@@ -47,6 +47,8 @@ class Slo:
         """The size to run, by rows waiting."""
         self._need = [0.0] * (self.profile.largest + 1)
         """Seconds that a batch takes, on the careful side."""
+        self._fastest = [0.0] * (self.profile.largest + 1)
+        """Seconds that a batch takes at the very least."""
         self._forced: tuple[int, ...] = ()
         self._unsure: tuple[int, ...] = ()
         self._turn = 0
@@ -139,10 +141,7 @@ class Slo:
 
     def admits(self, line_rows: int, newcomer: Waiting, now: float, /) -> bool:
         """Refuses only what would be late even if it ran at once and as fast as ever."""
-        if not line_rows or newcomer.rows > self.profile.known:
-            return True
-        fastest = self.profile.seconds[newcomer.rows] * min(1.0, self.profile.spread[0])
-        return now + 0.9 * fastest <= newcomer.deadline
+        return not line_rows or now + self._fastest[min(newcomer.rows, self.cap)] <= newcomer.deadline
 
     # -- learning ------------------------------------------------------------------------------
 
@@ -177,6 +176,8 @@ class Slo:
         self._best[1:] = self._sizes()
         slow = profile.slow
         self._need = [time * slow for time in seconds]
+        luck = 0.9 * min(1.0, profile.spread[0])
+        self._fastest = [time * luck for time in seconds]
         reach = [size for size in profile.sizes if size <= 4 * self.cap] if seconds[1] <= limit else []
         # No prediction may bar a size that has not run: one stalled run would bar it for good.
         self._forced = tuple(s for s in reach if s & (s - 1) == 0 and profile.count[s] < 3)
