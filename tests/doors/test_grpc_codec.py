@@ -160,7 +160,7 @@ def test_an_input_twice_is_refused():
         decode(message)
 
 
-@pytest.mark.parametrize("shape", [[-1], [2**40, 2**40], [1] * 33])
+@pytest.mark.parametrize("shape", [[-1], [2**40, 2**40], [1] * 65])
 @pytest.mark.parametrize("make", [raw_message, typed_message])
 def test_absurd_shapes_are_refused(make, shape):
     message = make("INT8", np.ones(1, np.int8))
