@@ -95,7 +95,8 @@ class EchoHandler:
     """Answers with its input under the name ``y`` (others keep theirs).
 
     The model ``slow`` waits for ``release``, ``failing`` raises what a model may raise, ``odd`` what
-    only a bug raises, ``full`` refuses, ``big`` answers a megabyte, ``ticket`` answers by a Ticket.
+    only a bug raises, ``full`` refuses, ``big`` answers a megabyte, ``raising`` raises ``raises``.
+    ``ticket`` answers by a Ticket, ``early`` by one that is answered already.
     """
 
     def __init__(self) -> None:
@@ -103,13 +104,19 @@ class EchoHandler:
         self.entered = threading.Event()
         self.cancelled = threading.Event()
         self.seen: list[Request] = []
+        self.raises: Exception | None = None
 
     def __call__(self, request: Request) -> Any:
         self.seen.append(request)
-        if request.model == "ticket":
+        if request.model in ("ticket", "early"):
             ticket = Ticket(request, 1, 0.0)
-            asyncio.get_running_loop().call_soon(ticket.answer, self._reply(request))
+            if request.model == "early":
+                ticket.answer(self._reply(request))
+            else:
+                asyncio.get_running_loop().call_soon(ticket.answer, self._reply(request))
             return ticket
+        if request.model == "raising" and self.raises is not None:
+            raise self.raises
         return self._answer(request)
 
     async def _answer(self, request: Request) -> Reply:

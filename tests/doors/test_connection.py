@@ -38,7 +38,7 @@ def test_a_connection_answers_one_request_after_another(caller):
         assert caller.ask(LIVE).json == {"live": True}
 
 
-@pytest.mark.parametrize("model", ["echo", "ticket"])
+@pytest.mark.parametrize("model", ["echo", "ticket", "early"])
 def test_pipelined_requests_are_answered_in_their_order(caller, model):
     caller.send(b"".join(infer(model, x=[[float(i)]]) + LIVE for i in range(50)))
     for i in range(50):

@@ -50,7 +50,7 @@ def make_app(models: Models, metrics: Metrics) -> Starlette:
         ]
     return Starlette(
         routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in table],
-        exception_handlers={PenstockError: _error, HTTPException: _no_route},
+        exception_handlers={PenstockError: _error, HTTPException: _no_route, Exception: _broke},
     )
 
 
@@ -157,7 +157,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
         return {}
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body must be a JSON object or empty: {error}") from None
 
 
@@ -221,6 +221,11 @@ def _status(state: ModelState, stats: Statistics | None) -> dict[str, Any]:
 async def _error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PenstockError)  # noqa: S101 - by the table of handlers
     return _json({"error": str(error)}, http_status(error))
+
+
+async def _broke(request: Request, error: Exception) -> Response:
+    # Starlette raises it again after this answer, and the door logs it.
+    return _json({"error": "the server failed on this request; its log says how"}, 500)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -27,6 +27,8 @@ def inflate(encoding: bytes, body: bytes, limit: int) -> bytes:
         raise TooLarge(f"the body inflates to over {limit} bytes, the limit here")
     if not machine.eof:
         raise InvalidRequest(f"the {encoding.decode()} body ends too early")
+    if machine.unused_data:
+        raise InvalidRequest(f"{len(machine.unused_data)} bytes are left after the {encoding.decode()} body")
     return plain
 
 
@@ -35,7 +37,7 @@ def accepted(accept: bytes) -> bytes | None:
     for item in accept.lower().split(b","):
         name, _, weight = item.partition(b";")
         name = name.strip()
-        if name in (b"gzip", b"deflate") and weight.replace(b" ", b"") not in (b"q=0", b"q=0.0"):
+        if name in (b"gzip", b"deflate") and weight.replace(b" ", b"").rstrip(b"0") not in (b"q=", b"q=0."):
             return name
     return None
 

@@ -1,0 +1,71 @@
+"""What URLs mean: inference of a model, a path, a role."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.doors.targets import Target, parse, path_of, role_of
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+quick = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+
+
+def quoted(name):
+    return "".join(f"%{byte:02x}" for byte in name.encode())
+
+
+@quick
+@given(NAMES, NAMES)
+def test_any_name_goes_round_when_it_is_quoted(model, version):
+    url = f"/v2/models/{quoted(model)}/infer".encode()
+    assert parse(url) == Target(model, "")
+    url = f"/v2/models/{quoted(model)}/versions/{quoted(version)}/infer?query".encode()
+    assert parse(url) == Target(model, version)
+
+
+@quick
+@given(st.binary(max_size=40))
+def test_any_url_means_something_or_nothing(url):
+    target = parse(url)
+    assert target is None or target.model
+    assert role_of(b"POST", url) in (None, "infer", "admin")
+    assert isinstance(path_of(url), str)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        (b"/v2", "/v2"),
+        (b"/v2?a=/b", "/v2"),
+        (b"/%76%32", "/v2"),
+        (b"http://host/v2?a", "/v2"),
+        (b"HTTPS://user@host:1/v2", "/v2"),
+        (b"http://host", "/"),
+        (b"/a://b", "/a://b"),
+        (b"*", "*"),
+        (b"", ""),
+    ],
+)
+def test_the_path_of_a_url(url, path):
+    assert path_of(url) == path
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "role"),
+    [
+        (b"GET", b"/v2/health/live", None),
+        (b"GET", b"http://host/v2/health/ready", None),
+        (b"GET", b"/v2/%68ealth/ready", None),
+        (b"GET", b"/v2/health", "infer"),
+        (b"GET", b"/", "infer"),
+        (b"POST", b"/v2/models/m/infer", "infer"),
+        (b"POST", b"/v2/repository/index", "admin"),
+        (b"HEAD", b"/v2/repository/index", "admin"),
+        (b"POST", b"/v2/%72%65pository/models/m/load", "admin"),
+        (b"POST", b"http://host/v2/repository/models/m/load", "admin"),
+        (b"POST", b"/v2/repository%2Fmodels%2Fm%2Fload", "admin"),
+        (b"POST", b"/v2/models/repository/infer", "infer"),
+    ],
+)
+def test_the_role_that_a_request_needs(method, url, role):
+    assert role_of(method, url) == role
