@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from penstock.cli.models import batches, cells, number, table, where
+from penstock.cli.models import batches, cells, number, show, where
 from tests.cli.command import run
 from tests.cli.v2_server import V2Server, ok
 
@@ -39,10 +39,10 @@ BROKEN: dict[str, Any] = {
 }
 
 
-def text(models: list[dict[str, Any]]) -> str:
-    console = Console(width=200, file=None, no_color=True)
+def text(models: list[dict[str, Any]], width: int = 200) -> str:
+    console = Console(width=width, file=None, no_color=True)
     with console.capture() as captured:
-        console.print(table(models))
+        show(models, console)
     return captured.get()
 
 
@@ -53,27 +53,39 @@ def test_a_line_says_state_place_batches_and_times() -> None:
         "2 *",
         "READY",
         "onnxruntime_onnx",
-        "thread, 2 × 1 thread",
-        "slo, up to 32",
+        "2 × 1 thread",
+        "slo to 32",
         "3.14",
         "4.2",
-        "31 / 25",
+        "31/25",
     ]
 
 
 def test_a_missed_target_is_red() -> None:
-    assert cells(MODEL)[-1] == "[red]31 / 25[/]"
-    assert cells(MODEL | {"target_p99_ms": 50.0})[-1] == "31 / 50"
+    assert cells(MODEL)[-1] == "[red]31/25[/]"
+    assert cells(MODEL | {"target_p99_ms": 50.0})[-1] == "31/50"
 
 
 def test_a_model_that_does_not_serve_shows_why_and_dashes() -> None:
-    assert "UNAVAILABLE (no [model] file)" in text([BROKEN])
+    lines = text([BROKEN]).splitlines()
+    assert "UNAVAILABLE" in lines[1]
+    assert lines[2] == "bad 1: no [model] file"
     assert cells(BROKEN)[3:] == ["–"] * 6
 
 
 def test_placement_and_batching_in_words() -> None:
-    assert where(MODEL | {"placement": "loop", "instances": 1, "threads": 2}) == "loop, 1 × 2 threads"
+    assert where(MODEL | {"placement": "loop", "instances": 1}) == "loop"
+    assert where(MODEL | {"placement": "loop", "instances": 1, "threads": 2}) == "loop × 2 threads"
     assert batches(MODEL | {"batched": False}) == "no"
+
+
+def test_a_version_is_one_line_of_a_terminal_with_80_columns() -> None:
+    long = MODEL | {"name": "digits-linear", "run_ms": 0.00653, "p99_ms": 8.25, "reason": "slow " * 40}
+    wide, narrow = text([long, long], 120).splitlines(), text([long, long], 80).splitlines()
+    assert "onnxruntime_onnx" in wide[1]
+    assert "onnxruntime_onnx" not in narrow[1]
+    assert [line.split()[0] for line in narrow[:3]] == ["model", "digits-linear", "digits-linear"]
+    assert narrow[1].split()[-1] == "8.25/25"
 
 
 def test_numbers_have_three_digits() -> None:

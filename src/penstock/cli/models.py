@@ -9,8 +9,11 @@ import typer
 from penstock.cli.options import LOCAL, AsJson, Ca, Key, Url, connect
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+WORDS = ("model", "version", "state", "engine", "runs in", "batches")
+NUMBERS = ("run ms", "p50 ms", "p99 ms")
 COLOURS = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "red"}
 
 
@@ -26,21 +29,37 @@ def command(url: Url = LOCAL, json: AsJson = False, key: Key = "", ca: Ca = "") 
         return
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.print(table(models) if models else f"no models at {url}; put one into its repository")
+    if models:
+        show(models, Console(highlight=False))
+    else:
+        typer.echo(f"no models at {url}; put one into its repository")
 
 
-def table(models: list[dict[str, Any]]) -> "Table":
+def show(models: list[dict[str, Any]], console: "Console") -> None:
+    """The table, without its engines where the terminal is too narrow for them, and what is amiss below."""
+    whole = table(models)
+    natural = console.measure(whole, options=console.options.update(width=10_000)).maximum
+    console.print(whole if natural <= console.width else table(models, narrow=True))
+    for model in models:
+        if model.get("reason"):
+            who = f"{model['name']} {model['version']}".strip()
+            console.print(f"{who}: {model['reason']}", markup=False, soft_wrap=True)
+
+
+def table(models: list[dict[str, Any]], *, narrow: bool = False) -> "Table":
     """One line a version."""
     from rich.table import Table
 
+    heads = [*WORDS, *NUMBERS]
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("model", "version", "state", "engine", "runs in", "batches"):
-        shown.add_column(name, overflow="fold")
-    for name in ("run ms", "p50 ms", "p99 ms"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    left_out = heads.index("engine") if narrow else len(heads)
+    for at, name in enumerate(heads):
+        if at != left_out:
+            shown.add_column(
+                name, justify="right" if name in NUMBERS else "left", no_wrap=at > 0, overflow="fold"
+            )
     for model in models:
-        shown.add_row(*cells(model))
+        shown.add_row(*(cell for at, cell in enumerate(cells(model)) if at != left_out))
     return shown
 
 
@@ -50,11 +69,10 @@ def cells(model: Mapping[str, Any]) -> list[str]:
 
     state = model.get("state", "")
     colour = COLOURS.get(state, "white")
-    reason = f" ({escape(model['reason'])})" if model.get("reason") else ""
     return [
         escape(model["name"]),
         f"{escape(model['version'])}{' *' if model.get('live') else ''}",
-        f"[{colour}]{state}{reason}[/]",
+        f"[{colour}]{state}[/]",
         escape(model.get("platform") or "–"),
         where(model),
         batches(model),
@@ -69,7 +87,10 @@ def where(model: Mapping[str, Any]) -> str:
     if not model.get("placement"):
         return "–"
     instances, threads = model.get("instances", 1), model.get("threads", 1)
-    return f"{model['placement']}, {instances} × {threads} thread{'s' if threads != 1 else ''}"
+    if model["placement"] == "loop" and threads == 1:
+        return "loop"
+    first = "loop" if model["placement"] == "loop" else instances
+    return f"{first} × {threads} thread{'s' if threads != 1 else ''}"
 
 
 def batches(model: Mapping[str, Any]) -> str:
@@ -78,7 +99,7 @@ def batches(model: Mapping[str, Any]) -> str:
         return "–"
     if not model.get("batched"):
         return "no"
-    return f"{model.get('policy', 'yes')}, up to {model.get('batch_cap', '?')}"
+    return f"{model.get('policy', 'yes')} to {model.get('batch_cap', '?')}"
 
 
 def p99(model: Mapping[str, Any]) -> str:
@@ -86,7 +107,7 @@ def p99(model: Mapping[str, Any]) -> str:
     value, target = model.get("p99_ms"), model.get("target_p99_ms")
     if not target:
         return number(value)
-    text = f"{number(value)} / {number(target)}"
+    text = f"{number(value)}/{number(target)}"
     return f"[red]{text}[/]" if value is not None and value > target else text
 
 
