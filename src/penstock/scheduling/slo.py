@@ -108,7 +108,7 @@ class Slo:
         """The deadline of every row from ``start`` on, of the first few hundred."""
         deadlines: list[float] = []
         for request in waiting[start : start + SEEN]:
-            deadlines.extend([request.deadline] * request.rows)
+            deadlines.extend([request.deadline] * max(1, request.rows))
         return deadlines[: max(SEEN, waiting[start].rows)]
 
     def _pressed(self, line: Line, skip: int, *, single: bool) -> Take:
