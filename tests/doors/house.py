@@ -95,7 +95,7 @@ class EchoHandler:
     """Answers with its input under the name ``y`` (others keep theirs).
 
     The model ``slow`` waits for ``release``, ``failing`` raises what a model may raise, ``odd`` what
-    only a bug raises, ``full`` refuses, ``big`` answers a megabyte, ``raising`` raises ``raises``.
+    only a bug raises, ``full`` refuses, ``big`` answers 16 MiB, ``raising`` raises ``raises``.
     ``ticket`` answers by a Ticket, ``early`` by one that is answered already.
     """
 
@@ -130,7 +130,7 @@ class EchoHandler:
             case "full":
                 raise Overloaded("the queue is full; try again later", retry_after=2.0)
             case "big":
-                y = np.zeros(1 << 18, np.float32)
+                y = np.zeros(1 << 22, np.float32)
                 return Reply("big", "1", {"y": y}, TIMING)
             case "nan":
                 return Reply("nan", "1", {"y": np.array([np.nan], np.float32)}, TIMING)
@@ -314,9 +314,10 @@ class House:
     def connections(self) -> int:
         return int(self.call(lambda: len(self.door._connections)))
 
-    def look(self) -> None:
-        """Have the door look for slow connections now, rather than at its next second."""
-        self.call(lambda: [c.check(time.monotonic()) for c in list(self.door._connections)])
+    def look(self, later: float = 0.0) -> None:
+        """Have the door look for slow connections as if it were so many seconds later."""
+        now = time.monotonic() + later
+        self.call(lambda: [connection.check(now) for connection in list(self.door._connections)])
 
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

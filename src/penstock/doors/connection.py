@@ -270,7 +270,6 @@ class Connection(asyncio.Protocol):
                 self._reading = False
                 self._transport.pause_reading()
             return
-        self._busy = True
         self._begin(message)
 
     def _occupied(self) -> bool:

@@ -21,7 +21,7 @@ class Heads(dict[bytes, Head]):
         end = data.find(END) + 4
         if len(data) - end != length or not 4 < end <= _LONGEST or head.length != length:
             return
-        if head.target is None or head.compressed:
+        if not head.plain:
             return
         if len(self) >= _REMEMBERED:
             self.clear()

@@ -124,14 +124,15 @@ class HttpDoor:
 
     def read_head(self, method: bytes, url: bytes, headers: Headers, keep_alive: bool) -> Head:
         """What a parsed head means."""
+        target = targets.parse(url) if method == b"POST" else None
         return Head(
             method=method,
             url=url,
             headers=headers,
             keep_alive=keep_alive,
             length=int(headers.get(b"content-length", -1)),
-            target=targets.parse(url) if method == b"POST" else None,
-            compressed=b"content-encoding" in headers,
+            target=target,
+            plain=target is not None and b"content-encoding" not in headers,
             accept=compress.accepted(headers.get(b"accept-encoding", b"")),
             header_length=headers.get(v2_http.HEADER_LENGTH),
             tags={name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers},

@@ -20,8 +20,8 @@ class Head(Struct, frozen=True, eq=False):
     """Content-Length; -1 where there is none."""
     target: Target | None
     """What it infers, if it does."""
-    compressed: bool
-    """Whether the body has a Content-Encoding."""
+    plain: bool
+    """Whether it infers and its body stands as it is, without a Content-Encoding."""
     accept: bytes | None
     """``gzip`` or ``deflate``, if the client takes one of them."""
     header_length: bytes | None
