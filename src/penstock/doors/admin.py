@@ -48,10 +48,12 @@ def make_app(models: Models, metrics: Metrics) -> Starlette:
             ("GET", prefix + "/config", routes.config),
             ("GET", prefix + "/stats", routes.statistics),
         ]
-    return Starlette(
+    app = Starlette(
         routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in table],
         exception_handlers={PenstockError: _error, HTTPException: _no_route, Exception: _broke},
     )
+    app.router.redirect_slashes = False  # it would send clients to the scheme and host that we see
+    return app
 
 
 class _Routes:
