@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 $(MODELS): | $(STAMP)
-	@$(BIN)/penstock init $(MODELS)
+	@$(BIN)/penstock init --quiet $(MODELS)
 
 serve: $(STAMP) | $(MODELS)  ## serve the example models (MODELS=dir for yours)
 	@exec $(BIN)/penstock serve $(MODELS) $(ARGS)

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
+import os
+import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
@@ -72,8 +75,7 @@ class Server:
             self.http_port = await self._http.start(listening.host, listening.http_port, _tls(listening))
         except OSError as error:
             raise BadSetting(
-                f"HTTP cannot listen on {listening.host}:{listening.http_port}: {error.strerror or error}; "
-                "choose another with --http-port (0 takes any free one)"
+                f"HTTP cannot listen on {listening.host}:{listening.http_port}: {_why(error)}"
             ) from None
         if listening.grpc_port >= 0:
             await self._start_grpc(listening)
@@ -122,6 +124,16 @@ class Server:
 
     def _signature(self, model: str, version: str) -> Signature:
         return self.catalog.find(model, version).state.signature
+
+
+def _why(error: OSError) -> str:
+    """What the system says, and the flag that helps."""
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}; --host must be an address or name of this machine"
+    said = os.strerror(error.errno).lower() if error.errno else str(error)
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{said}; --host must be an address of this machine"
+    return f"{said}; choose another with --http-port (0 takes any free one)"
 
 
 def _pem(path: str) -> bytes | None:

@@ -126,8 +126,10 @@ def _from_file(file: Path) -> dict[str, Any]:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise BadSetting(f"{file}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise BadSetting(f"{file} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise BadSetting(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     convert(values, Settings, str(file))
     for section, key in (("", "repository"), ("server", "tls_cert"), ("server", "tls_key")):
         table = values.get(section, {}) if section else values
@@ -188,7 +190,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false"}
 def _from_flags(flags: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for key, value in flags.items():
         if value is not None:
-            yield f"--{key.rpartition('.')[2].replace('_', '-')}", key, value
+            yield f"--{key.removeprefix('server.').replace('.', '-').replace('_', '-')}", key, value
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

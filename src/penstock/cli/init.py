@@ -14,6 +14,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from penstock.cli.digits import RECIPES, Digits, Recipe, accuracy, digits, samples, train
+from penstock.cli.shell import program
 from penstock.core.errors import BadSetting
 from penstock.core.tensors import to_bytes
 
@@ -146,19 +147,21 @@ def next_steps(directory: Path) -> list[tuple[str, str]]:
         "print(Client().infer('digits-mlp', load_digits().data[:5].astype('float32'))['label'])"
     )
     return [
-        ("serve it", f"penstock serve {shlex.quote(str(directory))}"),
+        ("serve it", f"{program('penstock')} serve {shlex.quote(str(directory))}"),
         ("ask from a shell", f"curl -s {url} -d @{request}"),
-        ("ask from Python", f'python -c "{python}"'),
+        ("ask from Python", f'{program("python")} -c "{python}"'),
     ]
 
 
 def command(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The repository to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the example's models in DIR.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not say what to try next.")] = False,
 ) -> None:
     """Write an example repository, trained on real data in seconds."""
+    _check(directory, force)
     _show(_with_progress(directory, force), directory)
-    for what, line in next_steps(directory):
+    for what, line in () if quiet else next_steps(directory):
         typer.echo(f"\n{what}:\n  {line}")
 
 

@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
+from penstock.cli.shell import program
 from penstock.core.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -126,34 +129,29 @@ def _welcome(server: "Server") -> str:
     if server.grpc_port >= 0:
         lines.append(f"    gRPC  {host}:{server.grpc_port}")
     lines += ["", "  Models"]
-    lines += [f"    {state.name:<20} {state.version:<6} {state.state:<12} {state.reason}" for state in states]
+    lines += [_line(state) for state in states]
     shown = next((state for state in states if state.live), None)
     if shown is not None:
         lines += ["", "  Try next", *_examples(url, shown, Path(settings.repository))]
     return "\n".join([*lines, ""])
 
 
+def _line(state: "ModelState") -> str:
+    how = f"{state.state}, live" if state.live else state.state
+    return f"    {state.name:<20} {state.version:<6} {how:<12} {state.reason}".rstrip()
+
+
 def _examples(url: str, state: "ModelState", repository: Path) -> list[str]:
     saved = sorted((repository / state.name / "requests").glob("*.json"))
-    body = f"@{saved[0]}" if saved else _body(state)
+    body = f"@{shlex.quote(str(saved[0]))}" if saved else _body(state)
     arrays = ", ".join(f"{spec.name!r}: {_zeros(spec)}" for spec in state.signature.inputs)
-    python = (
-        f"import numpy as np, penstock; print(penstock.Client('{url}').infer('{state.name}', {{{arrays}}}))"
-    )
+    ask = f"penstock.Client('{url}').infer('{state.name}', {{{arrays}}})"
     return [
-        f"    curl -s {url}/v2/models/{state.name}/infer -d {body}",
-        f'    {_python()} -c "{python}"',
-        f"    penstock models --url {url}",
-        f"    penstock bench {url} {state.name}",
+        f"    curl -s {url}/v2/models/{quote(state.name)}/infer -d {body}",
+        f'    {program("python")} -c "import numpy as np, penstock; print(dict({ask}))"',
+        f"    {program('penstock')} models --url {url}",
+        f"    {program('penstock')} bench {url} {shlex.quote(state.name)}",
     ]
-
-
-def _python() -> str:
-    """The interpreter that has penstock, as short as it can be said from here."""
-    try:
-        return str(Path(sys.executable).relative_to(Path.cwd()))
-    except ValueError:
-        return sys.executable
 
 
 def _shape(spec: Any) -> list[int]:

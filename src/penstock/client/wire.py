@@ -70,6 +70,8 @@ def explain(error: httpx.HTTPError, url: str) -> ServerError:
         )
     if isinstance(error, httpx.TimeoutException):
         return ServerError(f"no answer from {url} in time; the server is busy, or the time-out too short")
+    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
+        return ServerError(f"what listens at {url} does not speak HTTP/1.1 ({error}); is it the gRPC port?")
     return ServerError(f"the connection to {url} broke: {error or type(error).__name__}")
 
 

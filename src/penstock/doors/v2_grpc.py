@@ -131,8 +131,11 @@ def _listen(server: grpc.aio.Server, address: str, options: Options) -> int:
             return server.add_insecure_port(address)
         credentials = grpc.ssl_server_credentials([(options.key, options.certificate)])
         return server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise BadSetting(f"gRPC cannot listen on {address}: {error}") from None
+    except RuntimeError:  # gRPC's C core says why on stderr, and not in the error
+        raise BadSetting(
+            f"gRPC cannot listen on {address}: the line above says why; "
+            "choose another with --grpc-port (0 takes any free one, -1 is no gRPC)"
+        ) from None
 
 
 def _inference(plane: Plane, keys: Keys, drain: Drain) -> "grpc.GenericRpcHandler[Any, Any]":
