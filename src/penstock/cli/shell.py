@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def program(name: str) -> str:
-    """The bare name where the shell finds this very program by it, else its path (relative, if below here)."""
+    """The bare name where the shell finds this very program by it, else its path (relative, if below)."""
     here = Path(sys.executable).parent / name
     found = shutil.which(name)
     if not here.exists() or (found is not None and Path(found).absolute() == here.absolute()):
