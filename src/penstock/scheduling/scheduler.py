@@ -89,7 +89,7 @@ class Scheduler:
             or urgency
             or deadline <= now
             # The door has a say only once a whole batch waits: until then the queue decides as well.
-            or (self.waiting >= self.policy.cap and not self.policy.admits(self.waiting, entry, now))
+            or (self.waiting >= self.policy.cap and not self._admitted(entry, now))
         ):
             self._admit(entry, now)
         key: Key = (urgency or self._default_priority, request.outputs)
@@ -128,12 +128,20 @@ class Scheduler:
             )
         if entry.deadline <= now:
             return DeadlineExceeded("the deadline had passed before the request arrived")
-        if not self.policy.admits(self.waiting, entry, now):
+        if not self._admitted(entry, now):
             return Overloaded(
                 f"model {self._model!r} cannot answer within the deadline "
                 f"({(entry.deadline - now) * 1e3:.1f} ms): {self.waiting} rows wait before this request"
             )
         return None
+
+    def _admitted(self, entry: Ticket, now: float) -> bool:
+        try:
+            return self.policy.admits(self.waiting, entry, now)
+        except Exception as error:
+            told = self._break(error)
+            self._recorder.failed(reason(told), 0.0)
+            raise told from error
 
     # -- forming batches -----------------------------------------------------------------------
 
@@ -166,10 +174,10 @@ class Scheduler:
                 decision = self.policy.decide(Line(now, waiting, self.waiting))
                 if isinstance(decision, Take):
                     return self._take(key, line, waiting, decision)
+                until = min(until, decision.until)
             except Exception as error:  # noqa: BLE001 - a policy may be the user's own
                 self._break(error)
                 return []
-            until = min(until, decision.until)
         self._wake_at(until)
         return None
 
@@ -191,18 +199,23 @@ class Scheduler:
         for entry in line:
             if entry.over:
                 self.waiting -= entry.rows
-                if entry.error is None:  # one with an error was counted when it got that
-                    self._recorder.failed("cancelled", monotonic() - entry.arrived)
+                self._gone(entry)
         line.clear()
         line.extend(kept)
         if not line:
             del self._lines[key]
         return kept[:WINDOW]
 
+    def _gone(self, entry: Ticket) -> None:
+        """Count a caller who left; one who was told an error was counted then."""
+        if entry.error is None:
+            self._recorder.failed("cancelled", monotonic() - entry.arrived)
+
     def _take(self, key: Key, line: deque[Ticket], waiting: list[Ticket], take: Take) -> list[Ticket]:
         end = take.skip + take.count
         if not 0 < end <= len(waiting) or take.skip < 0 or take.count < 0:
             raise ValueError(f"{take} is not possible with {len(waiting)} requests waiting")
+        cap = self.policy.cap if len(self._lines) > 1 else 0  # asked now: it may raise
         for _ in range(end):
             line.popleft()
         if not line:
@@ -215,18 +228,20 @@ class Scheduler:
             self._fail(entry, DeadlineExceeded(self._late(entry)))
         chosen = waiting[take.skip : end]
         if self._lines and chosen and end == len(waiting):
-            self._fill(key, chosen)
+            self._fill(key, chosen, cap)
         return chosen
 
-    def _fill(self, key: Key, chosen: list[Ticket]) -> None:
+    def _fill(self, key: Key, chosen: list[Ticket], cap: int) -> None:
         """Give the room left in a batch to less urgent requests that fit it."""
-        room = self.policy.cap - sum(entry.rows for entry in chosen)
+        room = cap - sum(entry.rows for entry in chosen)
         for other in sorted(other for other in self._lines if other[1:] == key[1:] and other != key):
             line = self._lines[other]
             while line and line[0].rows <= room:
                 entry = line.popleft()
                 self.waiting -= entry.rows
-                if not entry.over:
+                if entry.over:
+                    self._gone(entry)
+                else:
                     room -= entry.rows
                     chosen.append(entry)
             if not line:
@@ -236,15 +251,17 @@ class Scheduler:
         allowed = (entry.deadline - entry.arrived) * 1e3
         return f"model {self._model!r} could not answer within {allowed:.1f} ms; the request was not run"
 
-    def _break(self, error: Exception) -> None:
-        """A policy that raises must leave nobody hanging."""
+    def _break(self, error: Exception) -> PolicyFailed:
+        """A policy that raises must leave nobody hanging; what they are told."""
         log.error("the batch policy of model %r failed", self._model, exc_info=error)
         self.broken = error
         entries = [entry for line in self._lines.values() for entry in line]
         self._lines.clear()
         self.waiting = 0
+        told = PolicyFailed(f"the batch policy of model {self._model!r} failed: {error}")
         for entry in entries:
-            self._fail(entry, PolicyFailed(f"the batch policy of model {self._model!r} failed: {error}"))
+            self._fail(entry, told)
+        return told
 
     def _wake_at(self, until: float) -> None:
         if self._timer is not None:
