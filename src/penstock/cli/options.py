@@ -8,10 +8,17 @@ import typer
 from penstock.client import Client
 from penstock.core.errors import BadSetting
 
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Where the server listens.")]
+Url = Annotated[
+    str, typer.Option("--url", metavar="URL", envvar="PENSTOCK_URL", help="Where the server listens.")
+]
 Key = Annotated[
     str,
-    typer.Option("--key", metavar="KEY", help="API key, or @FILE to read it from a file, unseen by `ps`."),
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        envvar="PENSTOCK_API_KEY",
+        help="API key, or @FILE to read it from a file, unseen by `ps`.",
+    ),
 ]
 Ca = Annotated[str, typer.Option("--ca", metavar="FILE", help="PEM file to trust, for https.")]
 Version = Annotated[str, typer.Option("--version", help="Version of the model; the live one if not given.")]
