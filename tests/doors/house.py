@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -178,7 +179,13 @@ class Answer:
 class Caller:
     """A blocking client socket."""
 
-    def __init__(self, port: int, timeout: float = 5.0, receive_buffer: int = 0) -> None:
+    def __init__(
+        self,
+        port: int,
+        timeout: float = 5.0,
+        receive_buffer: int = 0,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -189,6 +196,8 @@ class Caller:
             self.socket.close()
             raise
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if trust is not None:
+            self.socket = trust.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.buffer = b""
 
     def __enter__(self) -> "Caller":
@@ -267,7 +276,8 @@ class Caller:
 class House:
     """A running door; ``handler`` and ``models`` are what it speaks to."""
 
-    def __init__(self, limits: Limits, keys: Keys) -> None:
+    def __init__(self, limits: Limits, keys: Keys, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.models = TwoModels()
@@ -282,7 +292,7 @@ class House:
 
     def start(self) -> None:
         self._thread.start()
-        self.port = self.run(self.door.start("127.0.0.1", 0))
+        self.port = self.run(self.door.start("127.0.0.1", 0, self._tls))
 
     def stop(self) -> None:
         self.run(self.door.drain(0.0, 0.2))
@@ -329,9 +339,11 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 
 
 @contextmanager
-def house(keys: Mapping[str, Any] | None = None, **limits: Any) -> Iterator[House]:
+def house(
+    keys: Mapping[str, Any] | None = None, tls: ssl.SSLContext | None = None, **limits: Any
+) -> Iterator[House]:
     """A door with these limits and these roles by key hash, until the block ends."""
-    made = House(Limits(**limits), Keys(keys or {}))
+    made = House(Limits(**limits), Keys(keys or {}), tls)
     made.start()
     try:
         yield made
