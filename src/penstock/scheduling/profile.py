@@ -13,6 +13,8 @@ WIDE = (0.6, 1.7)
 """The band of a young estimate; all others' follows the noise."""
 KEPT = 3
 """What a size's earlier runs still count after all run times were rescaled."""
+SETTLING = 16
+"""Runs after a rescaling that go on moving all sizes together."""
 REST = 0.01
 """Seconds of runs between two ordinary refits: a refit costs about 0.1 ms, so at most 1 %."""
 SPREAD = (0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.15, 1.2)
@@ -67,6 +69,8 @@ class Profile:
         self._far = 0
         """Which of the last seven ratios were out of band, a bit each."""
         self._band = (0.7, 1.4)
+        self._settling = 0
+        """Runs that still move all sizes together."""
         self._rest = 0.0
         self._due = 0.0
 
@@ -94,7 +98,13 @@ class Profile:
         limit = mean / 2
         step = seconds - mean
         step = limit if step > limit else (max(step, -limit))
-        self._mean[rows] = mean + step / (min(WINDOW, count))
+        moved = mean + step / (min(WINDOW, count))
+        if self._settling:
+            # The first runs after a change tell how large it was, which goes for all sizes.
+            self._settling -= 1
+            self._mean = [each * (moved / mean) for each in self._mean]
+        else:
+            self._mean[rows] = moved
         self.count[rows] = count + 1
         return self._refit_if_due(seconds)
 
@@ -147,6 +157,7 @@ class Profile:
                 self._first[rows] = [self._mean[rows]] * count
         self._ratios.clear()
         self._far = 0
+        self._settling = SETTLING
         return self._refit()
 
     def _refit(self) -> bool:

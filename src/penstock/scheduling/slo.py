@@ -19,6 +19,8 @@ LUCK = 2.0
 """Standard errors by which a size may turn out cheaper, for it to be tried."""
 EVERY, SELDOM = 7, 63
 """Masks: every eighth batch may try a size, every 64th if heads must be given up for it."""
+VAGUE, RARELY = 12, 31
+"""Every 32nd batch may be of a size that has run fewer times than this, whatever is thought of it."""
 PATIENCE, SLOWDOWN = 0.05, 20
 """Without a target, a batch may take 50 ms, or 20 times as long as one row if that is more."""
 CAREFUL = 0.002
@@ -51,6 +53,7 @@ class Slo:
         """Seconds that a batch takes at the very least."""
         self._forced: tuple[int, ...] = ()
         self._unsure: tuple[int, ...] = ()
+        self._vague: tuple[int, ...] = ()
         self._turn = 0
 
     # -- deciding ------------------------------------------------------------------------------
@@ -159,6 +162,10 @@ class Slo:
         for size in self._unsure:
             if size <= rows:
                 return size
+        if not self._turn & RARELY:
+            for size in self._vague:
+                if size <= rows:
+                    return size
         if self._turn & 127:
             return 0
         sizes = self.profile.sizes
@@ -184,6 +191,10 @@ class Slo:
         hopes = sorted((self._hope(size), size) for size in reach if size in allowed and size != self.cap)
         mark = 0.99 * seconds[self.cap] / self.cap
         self._unsure = tuple(size for hope, size in hopes if hope < mark and profile.count[size] < SURE)
+
+        # However dear a size looked, it may have been the machine's bad moment: least known first.
+        vague = [size for size in allowed if size != self.cap and profile.count[size] < VAGUE]
+        self._vague = tuple(sorted(vague, key=lambda size: (profile.count[size], -size)))
 
     def _hope(self, size: int) -> float:
         """What a row may cost at that size, with some luck."""
