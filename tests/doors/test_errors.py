@@ -4,8 +4,7 @@ import grpc
 import pytest
 
 from penstock.core import errors
-from penstock.doors.connection import error_body, hint
-from penstock.doors.errors import GRPC, HTTP, grpc_code, http_status
+from penstock.doors.errors import GRPC, HTTP, error_body, grpc_code, hint, http_status
 from tests.doors.house import House, data, get, house, infer
 
 

@@ -107,7 +107,7 @@ def ended(caller: Caller) -> bool:
 
 
 def busy(door: House) -> bool:
-    return bool(door.call(lambda: any(connection._busy for connection in door.door._connections)))
+    return bool(door.call(lambda: any(connection.busy for connection in door.door._connections)))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: framing, limits, order of answers; inference here, the rest to the ASGI app.
+"""The answering half of an HTTP/1.1 connection: inference here, everything else to the ASGI app.
 
 Nothing on the way of an inference request makes a task, a thread or a copy that need not be.
 One request is answered at a time; what a client pipelines waits, and reading pauses meanwhile.
@@ -12,25 +12,18 @@ from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httptools
-import orjson
-
 from penstock.core.errors import (
-    MethodNotAllowed,
     Overloaded,
     PenstockError,
     ShuttingDown,
-    TooLarge,
-    Unauthenticated,
 )
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply
 from penstock.doors import compress, v2_http
-from penstock.doors.auth import key_of
-from penstock.doors.errors import http_status
+from penstock.doors.errors import error_body, hint, http_status
 from penstock.doors.heads import END
-from penstock.doors.message import Head, Headers, Message
-from penstock.doors.targets import role_of
+from penstock.doors.message import Head, Message
+from penstock.doors.reader import Reader
 
 if TYPE_CHECKING:
     from penstock.doors.http import HttpDoor
@@ -44,11 +37,8 @@ _BINARY_200 = (
 )
 _ONE_WRITE = 16384
 """Bytes up to which joining an answer's parts is cheaper than handing them over one by one."""
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RATE = 65536
-"""Bytes that buy a slow sender or reader one more second than the time-out."""
-_MANY = 65536
-"""Pieces of a body that are joined before it is whole: tiny ones take twenty times their bytes."""
+"""Bytes that buy a slow reader one more second than the time-out."""
 _LINGER = 2.0
 """Seconds that a client has to read a refusal before the connection is cut."""
 
@@ -67,32 +57,24 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_blocked_since",
-        "_busy",
-        "_chunks",
         "_closing",
-        "_data",
-        "_deaf",
         "_door",
         "_driving",
         "_form",
         "_handler",
         "_head",
-        "_head_bytes",
-        "_headers",
         "_heads",
-        "_in_head",
         "_keep",
         "_limits",
-        "_parser",
         "_pending",
         "_pipeline",
+        "_reader",
         "_reading",
-        "_receiving",
         "_since",
-        "_size",
         "_transport",
         "_unread",
-        "_url",
+        "busy",
+        "deaf",
     )
 
     def __init__(self, door: "HttpDoor") -> None:
@@ -100,10 +82,11 @@ class Connection(asyncio.Protocol):
         self._heads = door.heads
         self._handler = door.handler
         self._limits = door.limits
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._reader = Reader(self, door)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         self._pipeline: deque[Message | Refusal] = deque()
-        self._busy = False
+        self.busy = False
+        """Whether a request is being answered."""
         self._driving = False
         self._reading = True
         self._blocked_since: float | None = None
@@ -111,35 +94,26 @@ class Connection(asyncio.Protocol):
         """Bytes that waited for the client to read them when writing was paused."""
         self._closing = False
         """Nothing is written any more."""
-        self._deaf = False
+        self.deaf = False
         """What still comes in is discarded: it cannot be trusted, or nobody waits for an answer."""
         self._pending: Ticket | asyncio.Task[None] | None = None
         self._head: Head | None = None
         self._keep = True
         """Whether the connection outlives the present answer, as far as the client is concerned."""
         self._form = v2_http.Form()
-        self._in_head = True
-        self._head_bytes = 0
-        self._data = b""
-        """What came in while no request was half read; empty at other times."""
         self._since = monotonic()
-        """When the present phase began: idle, head, body, or lingering."""
-        self._receiving = False
-        self._url = b""
-        self._headers: Headers = {}
-        self._chunks: list[bytes] = []
-        self._size = 0
+        """When it became idle, or began to linger."""
 
     # -- transport -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         if not self._door.joined(self):
-            self._refuse(Overloaded(f"there are {self._limits.max_connections} connections, the limit here"))
+            self.refuse(Overloaded(f"there are {self._limits.max_connections} connections, the limit here"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.left(self)
-        self._closing = self._deaf = True
+        self._closing = self.deaf = True
         self._pipeline.clear()
         if self._pending is not None:
             self._pending.cancel()
@@ -156,114 +130,17 @@ class Connection(asyncio.Protocol):
         self._drive()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self.deaf:
             return
-        if not self._receiving:
+        if not self._reader.receiving:
             end = data.find(END) + 4
             head = self._heads.get(data[:end])
             if head is not None and head.length == len(data) - end and not self._occupied():
                 self._begin((head, data[end:]))
                 return
-            self._data = data
-        if self._in_head:
-            self._head_bytes += len(data)
-        try:
-            self._feed(data)
-        except httptools.HttpParserError as error:
-            self._refuse_bytes(400, f"this is not HTTP/1.1: {error}")
-            return
-        if self._in_head and self._head_bytes > self._limits.max_header_bytes:
-            self._refuse_head()
-        self._data = b""
+        self._reader.feed(data)
 
-    def _feed(self, data: bytes) -> None:
-        while True:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade() + data[upgrade.args[0] :]
-            else:
-                return
-
-    def _without_upgrade(self) -> bytes:
-        """The head again, as if it asked for no upgrade: none is offered, and its body is still to come.
-
-        The parser leaves the body of such a request to the new protocol, while Java's and curl's clients
-        offer HTTP/2 in this way with ordinary requests.
-        """
-        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
-        self._parser = httptools.HttpRequestParser(self)
-        self._data = b""
-        if method == b"CONNECT":
-            self._refuse(MethodNotAllowed("CONNECT is for proxies, which this is not"))
-            return b""
-        lines = b"".join(b"%b: %b\r\n" % item for item in self._headers.items() if item[0] != b"upgrade")
-        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, lines)
-
-    # -- parser --------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = {}
-        self._chunks = []
-        self._size = 0
-        self._receiving = True
-        self._since = monotonic()
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers say nothing that we may heed
-            self._headers[name.lower()] = value
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        received, self._head_bytes = self._head_bytes, 0
-        if self._deaf:
-            return
-        headers = self._headers
-        length = headers.get(b"content-length")
-        if received > self._limits.max_header_bytes and self._head_is_too_large():
-            self._refuse_head()
-        elif length is not None and len(length) > 3 and int(length) > self._limits.max_body_bytes:
-            self._refuse(self._too_large())
-        elif self._door.keys and not self._allowed():
-            return
-        elif b"expect" in headers and self._waits():
-            self._transport.write(_CONTINUE)
-
-    def _waits(self) -> bool:
-        """Whether the client sends its body only when it is told to."""
-        asks = self._headers[b"expect"].lower() == b"100-continue"
-        return asks and self._parser.get_http_version() == "1.1" and not self._busy
-
-    def on_body(self, body: bytes) -> None:
-        if self._deaf:
-            return
-        self._size += len(body)
-        if self._size > self._limits.max_body_bytes:
-            self._refuse(self._too_large())
-            return
-        self._chunks.append(body)
-        if len(self._chunks) == _MANY:
-            self._chunks = [b"".join(self._chunks)]
-
-    def on_message_complete(self) -> None:
-        self._in_head = True
-        self._receiving = False
-        parser = self._parser
-        if self._deaf or parser.should_upgrade():
-            return
-        chunks = self._chunks
-        self._chunks = []
-        keep_alive = parser.should_keep_alive()
-        head = self._door.read_head(parser.get_method(), self._url, self._headers, keep_alive)
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self._door.heads.remember(self._data, head, len(body))
-        self._arrived((head, body))
-
-    def _arrived(self, message: Message) -> None:
+    def arrived(self, message: Message) -> None:
         if self._occupied():
             self._pipeline.append(message)
             if self._reading:
@@ -274,7 +151,7 @@ class Connection(asyncio.Protocol):
 
     def _occupied(self) -> bool:
         """Whether a request that comes now must wait its turn."""
-        return self._busy or self._blocked_since is not None or bool(self._pipeline)
+        return self.busy or self._blocked_since is not None or bool(self._pipeline)
 
     # -- one request at a time -----------------------------------------------------------------
 
@@ -283,7 +160,7 @@ class Connection(asyncio.Protocol):
         if self._driving:
             return
         self._driving = True
-        while self._pipeline and not self._busy and not self._closing and self._blocked_since is None:
+        while self._pipeline and not self.busy and not self._closing and self._blocked_since is None:
             waiting = self._pipeline.popleft()
             if isinstance(waiting, Refusal):
                 self._send_refusal(waiting)
@@ -295,7 +172,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _begin(self, message: Message) -> None:
-        self._busy = True
+        self.busy = True
         self._head, body = head, _ = message
         self._keep = head.keep_alive
         if head.plain:
@@ -448,7 +325,7 @@ class Connection(asyncio.Protocol):
         self.send(status, b"application/json", [error_body(str(error))], hint(error))
 
     def _finish(self) -> None:
-        self._busy = False
+        self.busy = False
         self._head = None
         self._since = monotonic()
         if self._pipeline or not self._reading:
@@ -456,43 +333,17 @@ class Connection(asyncio.Protocol):
 
     # -- refusals, time-outs, the end ----------------------------------------------------------
 
-    def _allowed(self) -> bool:
-        method = self._parser.get_method()
-        role = role_of(method, self._url)
-        if role is None:
-            return True
-        key = key_of(
-            self._headers.get(b"authorization", b"").decode("latin-1"),
-            self._headers.get(b"x-api-key", b"").decode("latin-1"),
-        )
-        try:
-            self._door.keys.require(key, role)
-        except PenstockError as error:
-            self._refuse(error)
-            return False
-        return True
+    def refuse(self, error: PenstockError) -> None:
+        self.refuse_bytes(http_status(error), str(error), hint(error))
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is over {self._limits.max_body_bytes} bytes, the limit here")
-
-    def _head_is_too_large(self) -> bool:
-        lines = sum(len(name) + len(value) + 4 for name, value in self._headers.items())
-        return len(self._url) + lines > self._limits.max_header_bytes
-
-    def _refuse_head(self) -> None:
-        self._refuse_bytes(431, f"the request head is over {self._limits.max_header_bytes} bytes")
-
-    def _refuse(self, error: PenstockError) -> None:
-        self._refuse_bytes(http_status(error), str(error), hint(error))
-
-    def _refuse_bytes(self, status: int, sentence: str, extra: bytes = b"") -> None:
+    def refuse_bytes(self, status: int, sentence: str, extra: bytes = b"") -> None:
         """Answer before the request is whole; nothing after it can be trusted, so the connection ends.
 
         Requests that came whole before it are answered first.
         """
-        if self._deaf:
+        if self.deaf:
             return
-        self._deaf = True
+        self.deaf = True
         refusal = Refusal(status, sentence, extra)
         if self._occupied():
             self._pipeline.append(refusal)
@@ -505,7 +356,7 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """End our side and discard what still comes: a reset would destroy the answer on its way."""
-        self._closing = self._deaf = True
+        self._closing = self.deaf = True
         self._pipeline.clear()
         self._since = monotonic()
         if self._transport.is_closing():
@@ -522,7 +373,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        return not self._busy and not self._receiving and not self._pipeline
+        return not self.busy and not self._reader.receiving and not self._pipeline
 
     def close(self) -> None:
         """Close at once if nothing is under way."""
@@ -547,25 +398,7 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
         elif not self._reading:
             pass  # what has not come yet waits for us
-        elif self._receiving and self._in_head:
-            if now - self._since > limits.header_timeout_s:
-                self._refuse_bytes(408, f"the request head took over {limits.header_timeout_s:g} s")
-        elif self._receiving:
-            if now - self._since > limits.body_timeout_s + self._size / _RATE:
-                self._refuse_bytes(408, f"the body took over {limits.body_timeout_s:g} s")
-        elif not self._busy and now - self._since > limits.idle_timeout_s:
+        elif self._reader.receiving:
+            self._reader.check(now)
+        elif not self.busy and now - self._since > limits.idle_timeout_s:
             self._transport.close()
-
-
-def hint(error: PenstockError) -> bytes:
-    """The header line that tells a client what to do about an error, if there is one."""
-    if isinstance(error, Overloaded):
-        return b"retry-after: %d\r\n" % max(1, round(error.retry_after))
-    if isinstance(error, Unauthenticated):
-        return b'www-authenticate: Bearer realm="penstock"\r\n'
-    return b""
-
-
-def error_body(sentence: str) -> bytes:
-    """The V2 error object."""
-    return orjson.dumps({"error": sentence})

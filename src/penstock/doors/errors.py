@@ -4,6 +4,8 @@ HTTP: the map of the Open Inference Protocol as Triton applies it (INTERNAL 500,
 UNAVAILABLE 503, UNSUPPORTED 501, others 400), with the more telling codes where HTTP has one.
 """
 
+import orjson
+
 from penstock.core import errors
 
 HTTP: dict[type[errors.PenstockError], int] = {
@@ -49,3 +51,17 @@ def http_status(error: errors.PenstockError) -> int:
 def grpc_code(error: errors.PenstockError) -> str:
     """The name of the gRPC status code of an error."""
     return next(GRPC[kind] for kind in type(error).__mro__ if kind in GRPC)
+
+
+def hint(error: errors.PenstockError) -> bytes:
+    """The HTTP header line that tells a client what to do about an error, if there is one."""
+    if isinstance(error, errors.Overloaded):
+        return b"retry-after: %d\r\n" % max(1, round(error.retry_after))
+    if isinstance(error, errors.Unauthenticated):
+        return b'www-authenticate: Bearer realm="penstock"\r\n'
+    return b""
+
+
+def error_body(sentence: str) -> bytes:
+    """The V2 error object."""
+    return orjson.dumps({"error": sentence})
