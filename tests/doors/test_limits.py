@@ -187,7 +187,7 @@ def test_a_large_body_has_time_by_its_bytes(strict):
     with strict.caller() as caller:
         request = http("POST", INFER, padded(100_000))
         caller.send(request[:-10])
-        until(lambda: strict.call(lambda: any(c._size > 99_000 for c in strict.door._connections)))
+        until(lambda: strict.call(lambda: any(c._reader._size > 99_000 for c in strict.door._connections)))
         strict.look(later=21.0)
         assert data(caller.ask(request[-10:])) == [1.0, 2.0]
 
