@@ -21,7 +21,7 @@ class Job:
     deadline: float = 1e9
 
 
-A, B, C, D, E = TUNED
+A, B, C, D, E = TUNED[:5]
 AFFINE = {b: 4e-3 + 0.15e-3 * b for b in range(1, 65)}
 LINEAR = {b: 2e-3 * b for b in range(1, 65)}
 HUMP = {1: 3.6e-3, 2: 6.4e-3, 4: 11.8e-3, 8: 22.5e-3, 16: 50e-3, 32: 114e-3, 64: 240e-3}
@@ -189,7 +189,7 @@ def goodput(
     return serve(policy, model, arrivals, target, 5).goodput / model.capacity
 
 
-@pytest.mark.parametrize("model", TUNED, ids=lambda model: model.name[0])
+@pytest.mark.parametrize("model", TUNED[:5], ids=lambda model: model.name[0])
 def test_trap_a_cold_start_under_overload_finds_its_batch_size(model: Model) -> None:
     """Old heads must not make batches small, which makes heads older."""
     assert goodput(model, 20, 1.5, []) > 0.7
