@@ -80,7 +80,10 @@ class Process:
             assert self.process.poll() is None, f"the server ended: {self.log()}"
             return next((line for line in list(self.lines) if line["message"] == "ready"), None)
 
-        line = until(said, "the server to be ready")
+        try:
+            line = until(said, "the server to be ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said {self.log()}") from None
         self.http_port, self.grpc_port = line["http_port"], line["grpc_port"]
         return self
 
