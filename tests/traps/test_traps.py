@@ -27,16 +27,8 @@ MB = 1_000_000
 def test_trap_01_cancelling_one_of_a_running_batch_leaves_the_others_their_own_answers():
     @staged(policy=Greedy(3))
     async def run(stage):
-        blocker = await stage.busy()
-        tickets = [stage.ask(n) for n in (1, 2, 3)]
         stage.session.gate.clear()
-        waiting = [asyncio.create_task(first(ticket)) for ticket in tickets]
-        stage.session.gate.set()
-        await blocker
-        stage.session.gate.clear()
-        running = [stage.ask(n) for n in (4, 5, 6)]
-        tasks = [asyncio.create_task(first(ticket)) for ticket in running]
-        assert await asyncio.gather(*waiting) == [2, 4, 6]
+        tasks = [asyncio.create_task(first(stage.ask(number))) for number in (4, 5, 6)]
         while [4, 5, 6] not in stage.session.batches:
             await asyncio.sleep(0.001)
         tasks[1].cancel()
