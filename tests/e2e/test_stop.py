@@ -11,6 +11,7 @@ import pytest
 from tritonclient.grpc import service_pb2_grpc
 
 from benchmarks import fixtures
+from tests.cli import certificate
 from tests.e2e import models, sleeper
 from tests.e2e.process import until
 from tests.e2e.wire import CLOSED, LENGTH, grpc_request, http_request, receive_all, send
@@ -113,6 +114,36 @@ def test_sigterm_under_load_loses_nothing(serve, two_models, after):
     assert [tally.refused for tally in tallies] == [80, 20, 16]
     assert min(tally.answered for tally in tallies) > 16
     assert server.ended() == 0
+
+
+def test_whoever_is_still_in_the_backlog_when_sigterm_comes_is_answered(serve, repository):
+    """The server stands still while they connect and ask, and is told to stop before it goes on."""
+    fixtures.write(repository, "adding", "1", models.adding(1))
+    server = serve(repository)
+    server.process.send_signal(signal.SIGSTOP)
+    connections = [send(server, http_request("adding")) for _ in range(50)]
+    server.terminate()
+    server.process.send_signal(signal.SIGCONT)
+    answers = [receive_all(connection) for connection in connections]
+    assert [answer[:13] for answer in answers] == [b"HTTP/1.1 200 "] * 50
+    assert server.ended() == 0
+    for connection in connections:
+        connection.close()
+
+
+def test_a_handshake_that_never_comes_does_not_hold_the_server_up(serve, repository, tmp_path):
+    """As above, behind TLS, and the clients say nothing."""
+    _, pem = certificate.make(tmp_path)
+    server = serve(repository, "--tls-cert", pem, "--tls-key", str(tmp_path / "key.pem"))
+    server.process.send_signal(signal.SIGSTOP)
+    connections = [send(server, b"") for _ in range(5)]
+    server.terminate()
+    server.process.send_signal(signal.SIGCONT)
+    begun = time.monotonic()
+    assert server.ended() == 0
+    assert time.monotonic() - begun < 5
+    for connection in connections:
+        connection.close()
 
 
 @pytest.fixture

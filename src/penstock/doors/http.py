@@ -65,7 +65,9 @@ class HttpDoor:
         """
         self.draining = True
         end = monotonic() + patience
-        await self._stop_listening()
+        joining = asyncio.gather(*self._stop_listening(), return_exceptions=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(joining, max(lame_duck, 0.1))  # a TLS handshake may never come
         await self._emptied(lame_duck)
         for connection in list(self._connections):
             connection.close()
@@ -75,13 +77,13 @@ class HttpDoor:
         if self._watch is not None:
             self._watch.cancel()
 
-    async def _stop_listening(self) -> None:
-        """Close the listeners, after taking in everybody whom the system has let in already.
+    def _stop_listening(self) -> list[Coroutine[Any, Any, Any]]:
+        """Close the listeners; what is left to do for everybody whom the system has let in already.
 
         Whoever is in a listener's backlog when it closes is reset, and may have sent a request.
         """
         if self._server is None:
-            return
+            return []
         listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in self._server.sockets]
         self._server.close()
         loop = asyncio.get_running_loop()
@@ -90,10 +92,9 @@ class HttpDoor:
             with listener, suppress(OSError):
                 while True:
                     waiting.append(listener.accept()[0])
-        joining = [
+        return [
             loop.connect_accepted_socket(lambda: Connection(self), each, ssl=self._tls) for each in waiting
         ]
-        await asyncio.gather(*joining, return_exceptions=True)
 
     async def _emptied(self, seconds: float) -> None:
         try:
