@@ -11,10 +11,8 @@ YOUNG = 8
 """Runs up to which a size's estimate may itself be at fault when a run strays from it."""
 WIDE = (0.6, 1.7)
 """The band of a young estimate; all others' follows the noise."""
-KEPT = 3
+KEPT = 32
 """What a size's earlier runs still count after all run times were rescaled."""
-SETTLING = 16
-"""Runs after a rescaling that go on moving all sizes together."""
 REST = 0.01
 """Seconds of runs between two ordinary refits: a refit costs about 0.1 ms, so at most 1 %."""
 SPREAD = (0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.15, 1.2)
@@ -69,8 +67,8 @@ class Profile:
         self._far = 0
         """Which of the last seven ratios were out of band, a bit each."""
         self._band = (0.7, 1.4)
-        self._settling = 0
-        """Runs that still move all sizes together."""
+        self._scale = 1.0
+        """Seconds now over the seconds in ``_mean`` and ``_first``."""
         self._rest = 0.0
         self._due = 0.0
 
@@ -96,15 +94,9 @@ class Profile:
             return self._begin(rows, seconds)
         mean = self._mean[rows]
         limit = mean / 2
-        step = seconds - mean
+        step = seconds / self._scale - mean
         step = limit if step > limit else (max(step, -limit))
-        moved = mean + step / (min(WINDOW, count))
-        if self._settling:
-            # The first runs after a change tell how large it was, which goes for all sizes.
-            self._settling -= 1
-            self._mean = [each * (moved / mean) for each in self._mean]
-        else:
-            self._mean[rows] = moved
+        self._mean[rows] = mean + step / (min(WINDOW, count))
         self.count[rows] = count + 1
         return self._refit_if_due(seconds)
 
@@ -126,7 +118,7 @@ class Profile:
 
     def _begin(self, rows: int, seconds: float) -> bool:
         first = self._first.setdefault(rows, [])
-        first.append(seconds)
+        first.append(seconds / self._scale)
         self.count[rows] += 1
         middle = sorted(first)[(len(first) - 1) // 2]
         self._mean[rows] = sum(min(max(run, middle / 2), middle * 1.5) for run in first) / len(first)
@@ -148,16 +140,12 @@ class Profile:
         low, high = self._band
         if len(recent) < 7 or low < recent[3] < high:
             return False
-        factor = recent[3]
-        self._mean = [mean * factor for mean in self._mean]
-        self._first = {rows: [seconds * factor for seconds in runs] for rows, runs in self._first.items()}
+        # One scale beside the sizes' own times, never folded into them: were they multiplied instead,
+        # the size that runs would find back and the others would keep the errors of many rescalings.
+        self._scale *= recent[3]
         self.count = [min(count, KEPT) for count in self.count]
-        for rows, count in enumerate(self.count):
-            if count and rows not in self._first:
-                self._first[rows] = [self._mean[rows]] * count
         self._ratios.clear()
         self._far = 0
-        self._settling = SETTLING
         return self._refit()
 
     def _refit(self) -> bool:
@@ -167,7 +155,8 @@ class Profile:
         self.refresh()
         known = [rows for rows, count in enumerate(self.count) if count]
         fitted = isotonic(
-            [self._mean[rows] for rows in known], [float(min(self.count[rows], WINDOW)) for rows in known]
+            [self._scale * self._mean[rows] for rows in known],
+            [float(min(self.count[rows], WINDOW)) for rows in known],
         )
         first, last = known[0], known[-1]
         # One known size says little of smaller ones: half of it overhead, half per row.
