@@ -13,6 +13,8 @@ WIDE = (0.6, 1.7)
 """The band of a young estimate; all others' follows the noise."""
 KEPT = 32
 """What a size's earlier runs still count after all run times were rescaled."""
+STEADY = 500e-6
+"""Seconds of a run below which it strays for reasons of its own (caches, the loop), not of the machine."""
 REST = 0.01
 """Seconds of runs between two ordinary refits: a refit costs about 0.1 ms, so at most 1 %."""
 SPREAD = (0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.15, 1.2)
@@ -87,7 +89,7 @@ class Profile:
             self._ratios.append(ratio)
             self._fresh += 1
             low, high = self._band if count > YOUNG else WIDE
-            self._far = (self._far << 1 | (not low < ratio < high)) & 127
+            self._far = (self._far << 1 | (not low < ratio < high and seconds > STEADY)) & 127
             if self._far and self._far.bit_count() > 3 and self._rescaled():
                 return True
         if count < FIRST:
