@@ -253,6 +253,8 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
     """
     if form is _BINARY:
         return _encode_binary(reply)
+    if form is _PLAIN and len(reply.outputs) == 1 and (body := _encode_plain(reply)) is not None:
+        return [body], 0
     tail: Parts = []
     outputs: list[dict[str, Any]] = []
     plain = not form.binary and not form.by_output
@@ -278,6 +280,29 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
 
 _HEADERS: dict[Any, bytes] = {}
 """Headers of all-binary answers, which say nothing but what stands in their key."""
+_BEFORE: dict[Any, bytes] = {}
+"""What stands before the data of plain answers with one output, likewise."""
+_NO_DATA, _AFTER = b"[]}]}", b"}]}"
+
+
+def _encode_plain(reply: Reply) -> bytes | None:
+    """The only output as JSON and nothing else asked for; None for what orjson cannot write by itself."""
+    ((name, array),) = reply.outputs.items()
+    key = (reply.model, reply.version, name, array.dtype, array.shape)
+    before = _BEFORE.get(key)
+    if before is None:
+        datatype = tensors.NUMBERS.get(array.dtype)
+        if datatype is None:
+            return None
+        if len(_BEFORE) >= 1024:
+            _BEFORE.clear()
+        output = {"name": name, "datatype": datatype, "shape": array.shape, "data": []}
+        empty = {"model_name": reply.model, "model_version": reply.version, "outputs": [output]}
+        before = _BEFORE[key] = orjson.dumps(empty).removesuffix(_NO_DATA)
+    data = orjson.dumps(array.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"n" in data:  # null, which orjson makes of NaN
+        tensors.check_finite(reply.outputs)
+    return before + data + _AFTER
 
 
 def _encode_binary(reply: Reply) -> tuple[Parts, int]:

@@ -62,6 +62,7 @@ class Scheduler:
         self._max_rows = spec.queue.max_rows
         self._max_priority = spec.queue.max_priority
         self._default_priority = spec.queue.default_priority
+        self._usual: Key = (spec.queue.default_priority, ())
         self._timeout = (spec.target.p99_ms or spec.queue.timeout_ms) / 1e3
         self._batched = batched
         self._varied = any(-1 in tensor.shape[1:] for tensor in session.signature.inputs)
@@ -92,7 +93,9 @@ class Scheduler:
             or (self.waiting >= self.policy.cap and not self._admitted(entry, now))
         ):
             self._admit(entry, now)
-        key: Key = (urgency or self._default_priority, request.outputs)
+        key: Key = self._usual
+        if urgency or request.outputs:
+            key = (urgency or self._default_priority, request.outputs)
         if self._varied:
             key += tuple(sorted((name, array.shape[1:]) for name, array in request.inputs.items()))
         line = self._lines.get(key)
