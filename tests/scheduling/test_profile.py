@@ -117,3 +117,40 @@ def test_estimates_never_fall_with_size(runs: list[tuple[int, float]], largest: 
     seconds = profile.seconds[1:]
     assert all(low <= high * (1 + 1e-9) for low, high in pairwise(seconds))
     assert all(second > 0 for second in seconds) == (profile.known > 0)
+
+
+def swept(cost):
+    profile = Profile(64)
+    for rows in (1, 2, 4, 8, 16, 32, 64):
+        for _ in range(3):
+            profile.learn(rows, cost(rows))
+    return profile
+
+
+def test_a_long_spell_of_single_rows_leaves_what_is_known_of_large_batches():
+    """A fast model's runs jitter by more than any change of the machine would explain."""
+
+    def cost(rows):
+        return 5e-6 + 0.5e-6 * rows
+
+    profile, rng = swept(cost), random.Random(3)
+    for _ in range(20_000):
+        profile.learn(1, 1.5 * cost(1) * rng.lognormvariate(0, 0.5))
+    assert profile.seconds[32] == pytest.approx(cost(32), rel=0.5)
+
+
+def test_bursts_that_come_and_go_leave_no_error_in_sizes_that_do_not_run():
+    """Each burst is long enough to be taken for a change, and so is its end."""
+
+    def cost(rows):
+        return 3e-3 + 0.3e-3 * rows
+
+    profile = swept(cost)
+    for _ in range(200):
+        for slow in (1.8, 1.0):
+            for _ in range(6):
+                profile.learn(1, slow * cost(1))
+    for _ in range(20):
+        profile.learn(1, cost(1))
+    ratio = profile.seconds[32] / profile.seconds[1]
+    assert ratio == pytest.approx(cost(32) / cost(1), rel=0.4)
