@@ -92,9 +92,11 @@ class V2Server:
 
     async def _close(self) -> None:
         self._server.close()
-        for transport in list(self._connections):
-            transport.abort()
-        await asyncio.sleep(0)
+        # More than once: what was being accepted just now becomes a connection only after a few turns.
+        for _ in range(5):
+            for transport in list(self._connections):
+                transport.abort()
+            await asyncio.sleep(0.005)
 
     def answer(self, seen: Seen) -> Answer:
         self.seen.append(seen)
