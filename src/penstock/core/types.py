@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from math import inf
 from typing import Annotated, Any, Literal, TypeAlias
 
-import numpy as np
 from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
@@ -207,15 +206,3 @@ class Statistics(Struct, frozen=True, kw_only=True):
     batches: tuple[BatchTally, ...] = ()
     p50_ms: float | None = None
     p99_ms: float | None = None
-
-
-def rows(tensors: Tensors) -> int:
-    """Length of axis 0; 1 when there are no tensors or only scalars."""
-    for tensor in tensors.values():
-        return len(tensor) if tensor.ndim else 1
-    return 1
-
-
-def nbytes(tensors: Tensors) -> int:
-    """Memory that the tensors hold; object arrays count their pointers only."""
-    return int(np.sum([tensor.nbytes for tensor in tensors.values()]))

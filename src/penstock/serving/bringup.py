@@ -58,7 +58,7 @@ async def bring_up(
         name=spec.name,
         version=version,
         state="READY",
-        reason="" if warmth.batched or policy_is_none(spec) else f"not batched: {warmth.reason}",
+        reason="" if warmth.batched or spec.batching.policy == "none" else f"not batched: {warmth.reason}",
         spec=spec,
         platform=session.platform,
         signature=session.signature,
@@ -70,11 +70,6 @@ async def bring_up(
         load_seconds=perf_counter() - start,
     )
     return Live(state, session, scheduler, check)
-
-
-def policy_is_none(spec: ModelSpec) -> bool:
-    """Whether the settings rule batching out."""
-    return spec.batching.policy == "none"
 
 
 def _engine(spec: ModelSpec, path: Path) -> Engine:
