@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 
 from penstock.core.ports import Line, Take, Wait, Waiting
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.policy import LARGEST
 from penstock.scheduling.profile import Profile
 

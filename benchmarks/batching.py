@@ -21,7 +21,7 @@ from benchmarks.contest import MAKERS, Cell, Maker, Told, highest, recovery
 from benchmarks.machine import report
 from benchmarks.simulate import ARRIVALS, HELD_OUT, TUNED, Job, Model, recorded
 from penstock.core.ports import Line
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.policy import POLICIES, make
 
 Row = dict[str, Any]

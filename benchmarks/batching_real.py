@@ -12,7 +12,7 @@ from benchmarks import fixtures
 from benchmarks.contest import MAKERS
 from benchmarks.simulate import Job, Model, poisson, sweep
 from penstock.core.ports import BatchPolicy, Line, Wait
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.policy import POLICIES, make
 from penstock.scheduling.profile import grid
 

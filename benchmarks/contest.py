@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.baselines import Bento, Nexus
 from benchmarks.simulate import Model, Result, serve, sweep
 from penstock.core.ports import BatchPolicy
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.policy import make
 from penstock.scheduling.profile import WINDOW
 from penstock.scheduling.slo import Slo

@@ -11,7 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from penstock.core.types import ModelSpec, ModelState
+from penstock.core.spec import ModelSpec
+from penstock.core.types import ModelState
 from penstock.metering import logs
 from penstock.metering.book import FULL, Book
 from penstock.metering.ledger import Ledger

@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from penstock.core.errors import LoadFailed
-from penstock.core.types import ModelSpec, Signature, Tensors, TensorSpec
+from penstock.core.spec import ModelSpec, Signature, TensorSpec
+from penstock.core.types import Tensors
 from penstock.testing import running
 
 
@@ -56,7 +57,7 @@ def main() -> None:
         (version.parent / "model.toml").write_text('engine = "own_engine:NumpyEngine"\n')
         with running(repository) as client:
             print(client.infer("linear", {"x": np.ones((1, 3), np.float32)})["y"])
-            print(client.status()[0]["placement"], client.status()[0]["batched"])
+            print(client.status()[0]["isolation"], client.status()[0]["batched"])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from penstock import AsyncClient
 from penstock.core.ports import Line, Take, Wait, Waiting
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.policy import fit
 from penstock.testing import running
 

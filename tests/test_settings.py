@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import ModelSpec
+from penstock.core.spec import ModelSpec
 from penstock.settings import Settings, check_exposure, is_loopback, known, load, variable
 
 HASH = "ab" * 32

@@ -15,7 +15,7 @@ from time import monotonic
 
 from penstock.core.errors import BadSetting
 from penstock.core.ports import Handler
-from penstock.core.types import Signature
+from penstock.core.spec import Signature
 from penstock.doors import access
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys

@@ -5,16 +5,15 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert, nearest
-from penstock.core.types import Duration, ModelSpec, Positive
+from penstock.core.spec import Duration, ModelSpec, Positive, Seconds
 
-Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
 MIB = 1024 * 1024
 
 

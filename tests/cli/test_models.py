@@ -18,7 +18,7 @@ MODEL: dict[str, Any] = {
     "live": True,
     "platform": "onnxruntime_onnx",
     "batched": True,
-    "placement": "thread",
+    "isolation": "thread",
     "instances": 2,
     "threads": 1,
     "batch_cap": 32,
@@ -35,7 +35,7 @@ BROKEN: dict[str, Any] = {
     "state": "UNAVAILABLE",
     "reason": "no [model] file",
     "live": False,
-    "placement": "",
+    "isolation": "",
 }
 
 
@@ -73,9 +73,11 @@ def test_a_model_that_does_not_serve_shows_why_and_dashes() -> None:
     assert cells(BROKEN)[3:] == ["–"] * 6
 
 
-def test_placement_and_batching_in_words() -> None:
-    assert where(MODEL | {"placement": "loop", "instances": 1}) == "loop"
-    assert where(MODEL | {"placement": "loop", "instances": 1, "threads": 2}) == "loop × 2 threads"
+def test_isolation_and_batching_in_words() -> None:
+    assert where(MODEL | {"isolation": "inline", "instances": 1}) == "inline"
+    assert where(MODEL | {"isolation": "inline", "instances": 1, "threads": 2}) == "inline × 2 threads"
+    assert where(MODEL | {"isolation": "process"}) == "2 process × 1 thread"
+    assert where(MODEL | {"instances": 1, "device": "cuda:0"}) == "1 × 1 thread, cuda:0"
     assert batches(MODEL | {"batched": False}) == "no"
 
 

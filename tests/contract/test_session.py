@@ -10,8 +10,9 @@ import pytest
 from benchmarks import fixtures
 from penstock.core.importing import find
 from penstock.core.ports import Session
+from penstock.core.spec import Instances, ModelSpec
 from penstock.core.tensors import datatype_of
-from penstock.core.types import Instances, ModelSpec, Tensors
+from penstock.core.types import Tensors
 from penstock.engines import ENGINES
 from penstock.serving.synthesize import synthesize
 

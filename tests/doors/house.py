@@ -15,20 +15,9 @@ import orjson
 import uvloop
 
 from penstock.core.errors import EngineFailed, Overloaded, UnknownModel, UnknownVersion
+from penstock.core.spec import Batching, ModelSpec, Signature, TensorSpec
 from penstock.core.ticket import Ticket
-from penstock.core.types import (
-    Batching,
-    BatchTally,
-    ModelSpec,
-    ModelState,
-    Reply,
-    Request,
-    Signature,
-    Statistics,
-    Tally,
-    TensorSpec,
-    Timing,
-)
+from penstock.core.types import BatchTally, ModelState, Reply, Request, Statistics, Tally, Timing
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys
 from penstock.doors.http import HttpDoor, Limits

@@ -19,18 +19,8 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from penstock import __version__
 from penstock.core import errors
-from penstock.core.types import (
-    Batching,
-    BatchTally,
-    ModelSpec,
-    ModelState,
-    Reply,
-    Signature,
-    Statistics,
-    Tally,
-    TensorSpec,
-    Timing,
-)
+from penstock.core.spec import Batching, ModelSpec, Signature, TensorSpec
+from penstock.core.types import BatchTally, ModelState, Reply, Statistics, Tally, Timing
 from penstock.doors.auth import Keys, digest
 from penstock.doors.errors import grpc_code
 from penstock.doors.extensions import EXTENSIONS

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from penstock.core import tensors
 from penstock.core.errors import InvalidRequest, PenstockError, Unsupported
-from penstock.core.types import Reply, Signature, TensorSpec, Timing
+from penstock.core.spec import Signature, TensorSpec
+from penstock.core.types import Reply, Timing
 from penstock.doors import v2_http
 
 quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)

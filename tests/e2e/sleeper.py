@@ -6,7 +6,7 @@ from time import sleep
 
 import numpy as np
 
-from penstock.core.types import Signature, TensorSpec
+from penstock.core.spec import Signature, TensorSpec
 
 MARK = -777.0
 """A first column that asks for sleep; the second has the seconds. A warm-up's values do not."""
@@ -51,7 +51,7 @@ def write(folder, name="slow", settings="", rows=4):
     """One instance in a thread, batches of at most ``rows``; ``settings`` are further lines of model.toml."""
     (folder / name / "1").mkdir(parents=True)
     (folder / name / "1" / "model.txt").write_text("sleeper")
-    instances = '[instances]\ncount = 1\nthreads = 1\nplacement = "thread"'
+    instances = 'isolation = "thread"\n[instances]\ncount = 1\nthreads = 1'
     batching = f"[batching]\nmax_rows = {rows}"
     parameters = f'[parameters]\nlog = "{_log(folder, name)}"'
     text = f'engine = "tests.e2e.sleeper:SleeperEngine"\n{instances}\n{batching}\n{settings}\n{parameters}\n'

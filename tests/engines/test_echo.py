@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import ModelSpec
+from penstock.core.spec import ModelSpec
 from penstock.engines.echo import EchoEngine
 
 

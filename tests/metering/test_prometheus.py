@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from penstock.core.types import ModelSpec, ModelState
+from penstock.core.spec import ModelSpec
+from penstock.core.types import ModelState
 from penstock.metering.histogram import SECONDS
 from penstock.metering.ledger import Ledger
 from penstock.metering.prometheus import render

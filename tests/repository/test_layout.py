@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import Batching, ModelSpec, Queue
+from penstock.core.spec import Batching, ModelSpec, Queue
 from penstock.repository.layout import ModelFolder, fingerprint, model_file, read, single
 from penstock.repository.versions import absent, check, natural, wanted
 
@@ -136,7 +136,7 @@ def test_a_model_file_without_a_version_folder_is_explained(tmp_path: Path) -> N
         ("file = '../x.onnx'", "it must be a path inside the version's folder"),
         ("[queue]\nmax_rows = 0", "queue.max_rows: expected int >= 1, got 0"),
         ("[queue]\ndefault_priority = 9", "queue.default_priority is 9; it must be at most"),
-        ("[instances]\nplacement = 'here'", "invalid enum value 'here', have auto, loop, thread"),
+        ("isolation = 'here'", "invalid enum value 'here', have auto, inline, thread, process"),
         ("name = '\udcff'", "not UTF-8 text"),
     ],
 )

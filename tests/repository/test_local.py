@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import ModelSpec
+from penstock.core.spec import ModelSpec
 from penstock.repository.local import LocalStore
 
 

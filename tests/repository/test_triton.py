@@ -5,17 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import (
-    Batching,
-    Instances,
-    ModelSpec,
-    ModelState,
-    Onnx,
-    Queue,
-    Signature,
-    Target,
-    TensorSpec,
-)
+from penstock.core.spec import Batching, Instances, ModelSpec, Onnx, Queue, Signature, Target, TensorSpec
+from penstock.core.types import ModelState
 from penstock.proto.model_config_pb2 import ModelConfig
 from penstock.repository.triton import from_json, parse, to_config, to_json
 

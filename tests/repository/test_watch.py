@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from penstock.core.types import ModelSpec
+from penstock.core.spec import ModelSpec
 from penstock.repository.layout import ModelFolder, VersionFolder
 from penstock.repository.versions import wanted
 from penstock.repository.watch import (

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 
 from penstock.core.ports import Take
-from penstock.core.types import ModelSpec, Queue, Request, Signature, TensorSpec
+from penstock.core.spec import ModelSpec, Queue, Signature, TensorSpec
+from penstock.core.types import Request
 from penstock.scheduling.scheduler import Scheduler
 
 FIXED = Signature((TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1, 2)),))

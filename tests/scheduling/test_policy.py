@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.core.errors import BadSetting
 from penstock.core.ports import BatchPolicy, Line, Take, Wait
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.policy import LARGEST, POLICIES, Aimd, Fixed, Single, expired, fit, make
 
 

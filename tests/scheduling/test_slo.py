@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.contest import MAKERS, Cell, Told, recovery
 from benchmarks.simulate import TUNED, Model, poisson, serve, sweep
 from penstock.core.ports import Line, Take
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.slo import Slo
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from penstock.core.errors import ModelNotReady, UnknownModel, UnknownVersion
-from penstock.core.types import ModelSpec, ModelState
+from penstock.core.spec import ModelSpec
+from penstock.core.types import ModelState
 from penstock.engines.echo import EchoSession
 from penstock.serving.catalog import Catalog, Live
 

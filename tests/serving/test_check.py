@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from penstock.core.errors import InvalidRequest
-from penstock.core.types import Request, Signature, TensorSpec
+from penstock.core.spec import Signature, TensorSpec
+from penstock.core.types import Request
 from penstock.serving.check import Check
 
 TWO = Signature(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from penstock.core.errors import InvalidRequest, ModelNotReady, UnknownModel, UnknownVersion
-from penstock.core.types import ModelSpec, ModelState, Request
+from penstock.core.spec import ModelSpec
+from penstock.core.types import ModelState, Request
 from penstock.engines.echo import SIGNATURE, EchoSession
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.check import Check

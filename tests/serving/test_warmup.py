@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from penstock.core.spec import Batching, Instances, ModelSpec, Signature, TensorSpec
 from penstock.core.tensors import Array
-from penstock.core.types import Batching, Instances, ModelSpec, Signature, Tensors, TensorSpec
+from penstock.core.types import Tensors
 from penstock.engines.echo import EchoSession
 from penstock.serving.synthesize import find_size, synthesize
 from penstock.serving.warmup import (
     Batchability,
+    choose_isolation,
     choose_layout,
-    choose_placement,
     sweep,
     verify_batching,
     warm,
@@ -219,28 +220,34 @@ def test_a_size_that_fails_ends_the_sweep() -> None:
     assert sizes(Timed(1e-3, most=4).sweep()) == [1, 2, 4]
 
 
-# -- placement and layout -------------------------------------------------------------------------------
+# -- isolation and layout -------------------------------------------------------------------------------
 
 QUICK = [(1, 10e-6), (64, 30e-6)]
 
 
 @pytest.mark.parametrize(
-    ("samples", "instances", "placement"),
+    ("samples", "spec", "isolation"),
     [
-        (QUICK, Instances(), "loop"),
-        (QUICK, Instances(placement="thread"), "thread"),
-        (QUICK, Instances(count=2), "thread"),
-        ([(1, 60e-6)], Instances(), "thread"),
-        ([(1, 60e-6)], Instances(placement="loop"), "loop"),
-        ([(1, 40e-6), (64, 300e-6)], Instances(), "thread"),
-        ([(1, 40e-6), (1, 900e-6), (1, 41e-6)], Instances(), "loop"),
-        ([], Instances(), "thread"),
+        (QUICK, ModelSpec(), "inline"),
+        (QUICK, ModelSpec(isolation="thread"), "thread"),
+        (QUICK, ModelSpec(isolation="process"), "process"),
+        (QUICK, ModelSpec(instances=Instances(count=2)), "thread"),
+        ([(1, 60e-6)], ModelSpec(), "thread"),
+        ([(1, 60e-6)], ModelSpec(isolation="inline"), "inline"),
+        ([(1, 40e-6), (64, 300e-6)], ModelSpec(), "thread"),
+        ([(1, 40e-6), (1, 900e-6), (1, 41e-6)], ModelSpec(), "inline"),
+        ([], ModelSpec(), "thread"),
     ],
 )
 def test_only_quick_models_run_in_the_loop(
-    samples: list[tuple[int, float]], instances: Instances, placement: str
+    samples: list[tuple[int, float]], spec: ModelSpec, isolation: str
 ) -> None:
-    assert placement == choose_placement(samples, instances)
+    assert isolation == choose_isolation(samples, spec)
+
+
+def test_what_an_engine_wants_in_processes_stays_there_unless_told_otherwise() -> None:
+    assert choose_isolation(QUICK, ModelSpec(), "process") == "process"
+    assert choose_isolation(QUICK, ModelSpec(isolation="inline"), "process") == "inline"
 
 
 @pytest.mark.parametrize(
@@ -280,9 +287,9 @@ def test_warm_finds_everything_at_once() -> None:
     assert (
         found.batched,
         found.reason,
-        found.placement,
+        found.isolation,
         sizes(found.samples),
-    ) == (True, "", "loop", [1, 2, 4, 8])
+    ) == (True, "", "inline", [1, 2, 4, 8])
     assert 0 < found.run_seconds < 1e-3
 
 
@@ -296,5 +303,5 @@ def test_a_model_that_made_up_input_cannot_run_is_served_unbatched() -> None:
         raise ValueError("the year must be after 1900")
 
     found = warm(Formula(function), ModelSpec())
-    assert (found.batched, found.samples, found.placement, found.run_seconds) == (False, [], "thread", 0.0)
+    assert (found.batched, found.samples, found.isolation, found.run_seconds) == (False, [], "thread", 0.0)
     assert found.reason == "it cannot be run on made-up input: the year must be after 1900"

@@ -83,19 +83,21 @@ def cells(model: Mapping[str, Any]) -> list[str]:
 
 
 def where(model: Mapping[str, Any]) -> str:
-    """``loop``, or how many instances of how many threads."""
-    if not model.get("placement"):
+    """``inline``, or how many instances of how many threads, and the device where it is not the CPU."""
+    kind = model.get("isolation")
+    if not kind:
         return "–"
     instances, threads = model.get("instances", 1), model.get("threads", 1)
-    if model["placement"] == "loop" and threads == 1:
-        return "loop"
-    first = "loop" if model["placement"] == "loop" else instances
-    return f"{first} × {threads} thread{'s' if threads != 1 else ''}"
+    words = "inline" if kind == "inline" else f"{instances} {kind if kind == 'process' else ''}".strip()
+    if kind != "inline" or threads != 1:
+        words += f" × {threads} thread{'s' if threads != 1 else ''}"
+    device = model.get("device") or "cpu"
+    return words if device == "cpu" else f"{words}, {device}"
 
 
 def batches(model: Mapping[str, Any]) -> str:
     """The policy and its cap in rows, or why there is none."""
-    if not model.get("placement"):
+    if not model.get("isolation"):
         return "–"
     if not model.get("batched"):
         return "no"

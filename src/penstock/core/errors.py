@@ -13,11 +13,13 @@ PenstockError
 ├── Forbidden                 a known key without the role
 ├── Unavailable               may work later
 │   ├── ModelNotReady         known, but not serving now
+│   │   └── Quarantined       … because it keeps crashing
 │   ├── Overloaded            the queue is full, or the deadline certainly cannot be met
 │   └── ShuttingDown
 ├── DeadlineExceeded
 ├── Failed                    our side broke
 │   ├── EngineFailed          the model raised while running
+│   ├── InstanceLost          the process that ran the model has ended
 │   └── PolicyFailed          the batch policy raised
 ├── LoadFailed                a model that cannot be served: missing, corrupt, incompatible
 └── BadSetting                in a file, the environment or a flag
@@ -64,6 +66,9 @@ class Unavailable(PenstockError): ...
 class ModelNotReady(Unavailable): ...
 
 
+class Quarantined(ModelNotReady): ...
+
+
 class Overloaded(Unavailable):
     """``retry_after`` is the seconds after which trying again makes sense."""
 
@@ -84,6 +89,9 @@ class Failed(PenstockError): ...
 class EngineFailed(Failed): ...
 
 
+class InstanceLost(Failed): ...
+
+
 class PolicyFailed(Failed): ...
 
 
@@ -101,10 +109,12 @@ REASONS: dict[type[PenstockError], str] = {
     Unauthenticated: "unauthenticated",
     Forbidden: "forbidden",
     Unavailable: "unavailable",
+    Quarantined: "quarantined",
     Overloaded: "overloaded",
     DeadlineExceeded: "deadline",
     Failed: "failed",
     EngineFailed: "engine",
+    InstanceLost: "crash",
     PolicyFailed: "policy",
 }
 """The word by which metrics count an error; a leaf without one takes its parent's."""

@@ -6,15 +6,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from penstock.core.types import (
-    ModelSpec,
-    ModelState,
-    Reply,
-    Request,
-    Signature,
-    Statistics,
-    Tensors,
-)
+from penstock.core.spec import Isolation, ModelSpec, Signature
+from penstock.core.types import ModelState, Reply, Request, Statistics, Tensors
 
 
 class Handler(Protocol):
@@ -38,7 +31,13 @@ class Session(Protocol):
 
     signature: Signature
     platform: str
+    """As V2 metadata names it."""
+    device: str
+    """What really runs it, ``cpu`` or e.g. ``cuda:0``; words in brackets may follow."""
     threads: int
+    """Compute threads of one run."""
+    concurrency: int
+    """Runs that it pays to have going at once; 0 where the cores decide."""
 
     def run(self, inputs: Tensors, outputs: Sequence[str] = (), /) -> Tensors:
         """Outputs by name; ``outputs`` empty means all of them."""
@@ -47,11 +46,35 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
+class Restartable(Session, Protocol):
+    """A session that may die alone: ``run`` then raises ``InstanceLost`` until ``restart`` returns."""
+
+    def merge(self, parts: Sequence[Tensors], /) -> Tensors:
+        """Requests joined on axis 0, where the next ``run`` needs no other copy."""
+        ...
+
+    def restart(self) -> None:
+        """Bring it up again; blocks, and raises ``InstanceLost`` or ``LoadFailed`` where that fails."""
+        ...
+
+    def kill(self) -> None:
+        """End it now, from any thread; a ``run`` that is going on raises."""
+        ...
+
+
 class Engine(Protocol):
-    """A framework. ``open`` blocks, and raises ``LoadFailed`` with the reason."""
+    """A framework. Making one is cheap: what is slow to import is imported by ``open``."""
+
+    isolation: Isolation
+    """Where its sessions run unless the model says otherwise: ``process`` for what can break the
+    server or holds the GIL, ``thread`` for compiled runtimes; a user's own without it: ``process``."""
 
     def open(self, spec: ModelSpec, files: Path, /) -> Session:
-        """``files`` is a version's folder, or the model's file itself."""
+        """``files`` is a version's folder, or the model's file itself.
+
+        ``spec.instances`` tells how many runs there may be at once, and the threads of each.
+        Blocks, and raises ``LoadFailed`` or ``BadSetting`` with the reason.
+        """
         ...
 
 

@@ -14,7 +14,8 @@ from starlette.routing import Route
 from penstock import __version__
 from penstock.core.errors import InvalidRequest, MethodNotAllowed, ModelNotReady, PenstockError, UnknownPath
 from penstock.core.ports import Models
-from penstock.core.types import ModelState, Statistics, Tally, TensorSpec
+from penstock.core.spec import TensorSpec
+from penstock.core.types import ModelState, Statistics, Tally
 from penstock.doors.errors import http_status
 from penstock.doors.extensions import EXTENSIONS, NAME
 

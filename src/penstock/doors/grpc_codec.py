@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.core.errors import InvalidRequest, Unsupported
+from penstock.core.spec import Scalar
 from penstock.core.tensors import datatype_of, dtype_of, elements, from_bytes, to_bytes
-from penstock.core.types import Reply, Request, Scalar, Tensors, Timing
+from penstock.core.types import Reply, Request, Tensors, Timing
 from penstock.proto.grpc_service_pb2 import ModelInferResponse
 
 _FIELDS: dict[str, tuple[str, type[Any]]] = {

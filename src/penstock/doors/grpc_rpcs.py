@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 from penstock import __version__
 from penstock.core.errors import InvalidRequest, ModelNotReady, NotFound
 from penstock.core.ports import Handler, Models
-from penstock.core.types import ModelState, Statistics, Tally, TensorSpec
+from penstock.core.spec import TensorSpec
+from penstock.core.types import ModelState, Statistics, Tally
 from penstock.doors.auth import Role
 from penstock.doors.extensions import EXTENSIONS, NAME
 from penstock.doors.grpc_codec import to_message, to_request

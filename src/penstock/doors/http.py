@@ -10,7 +10,8 @@ from time import monotonic
 from typing import Any
 
 from penstock.core.ports import Handler
-from penstock.core.types import Request, Signature
+from penstock.core.spec import Signature
+from penstock.core.types import Request
 from penstock.doors import asgi, compress, targets, v2_http
 from penstock.doors.auth import Keys
 from penstock.doors.connection import Connection

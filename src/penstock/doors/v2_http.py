@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from penstock.core import tensors
 from penstock.core.errors import InvalidRequest, Unsupported
+from penstock.core.spec import Scalar, Signature, TensorSpec
 from penstock.core.tensors import Array
-from penstock.core.types import NO_PARAMETERS, Reply, Request, Scalar, Signature, Tensors, TensorSpec
+from penstock.core.types import NO_PARAMETERS, Reply, Request, Tensors
 
 HEADER_LENGTH = b"inference-header-content-length"
 Parts = list[bytes | memoryview]

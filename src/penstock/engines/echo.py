@@ -7,13 +7,16 @@ from time import sleep
 import numpy as np
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import ModelSpec, Signature, Tensors, TensorSpec
+from penstock.core.spec import Isolation, ModelSpec, Signature, TensorSpec
+from penstock.core.types import Tensors
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, -1)),), (TensorSpec("y", "FP32", (-1, -1)),))
 
 
 class EchoEngine:
     """``parameters`` may hold ``delay_ms`` (each run) and ``per_row_ms`` (each row of it)."""
+
+    isolation: Isolation = "thread"
 
     def open(self, spec: ModelSpec, files: Path, /) -> "EchoSession":
         """Reads no file; raises BadSetting where a delay is no number of milliseconds."""
@@ -25,7 +28,9 @@ class EchoSession:
 
     signature = SIGNATURE
     platform = "echo"
+    device = "cpu"
     threads = 1
+    concurrency = 0
 
     def __init__(self, delay: float = 0.0, per_row: float = 0.0) -> None:
         self._delay = delay

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from penstock.core.errors import InvalidRequest, LoadFailed
+from penstock.core.spec import Isolation, ModelSpec, Signature, TensorSpec
 from penstock.core.tensors import Array, dtype_of
-from penstock.core.types import ModelSpec, Signature, Tensors, TensorSpec
+from penstock.core.types import Tensors
 from penstock.engines.onnx_options import FATAL, choose_providers, said, session_options
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 class OnnxEngine:
     """Opens a version's ``model.onnx`` (or ``spec.file``) by path, external data beside it included."""
 
+    isolation: Isolation = "thread"
+
     def open(self, spec: ModelSpec, files: Path, /) -> "OnnxSession":
         """Raises LoadFailed with ONNX Runtime's reason, and BadSetting for an option there is not."""
         import onnxruntime as ort
@@ -63,6 +66,8 @@ class OnnxSession:
     """One loaded model; ``run`` lets go of the GIL and may be called by several threads at once."""
 
     platform = "onnxruntime_onnx"
+    device = "cpu"
+    concurrency = 0
 
     def __init__(self, inner: "InferenceSession", signature: Signature, threads: int) -> None:
         self.signature = signature

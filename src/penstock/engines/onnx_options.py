@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.core.errors import BadSetting, LoadFailed, one_line
 from penstock.core.schema import nearest
-from penstock.core.types import ModelSpec, Onnx, Scalar
+from penstock.core.spec import ModelSpec, Onnx, Scalar
 
 if TYPE_CHECKING:
     from onnxruntime import SessionOptions
@@ -18,9 +18,7 @@ FATAL = 4
 
 def choose_providers(onnx: Onnx, available: list[str]) -> list[tuple[str, dict[str, Any]]]:
     """Providers with their options, in order; raises LoadFailed for one that this build lacks."""
-    wanted = list(dict.fromkeys(onnx.providers))
-    if not wanted:
-        raise BadSetting("onnx.providers is empty; the default is CPUExecutionProvider")
+    wanted = list(dict.fromkeys(onnx.providers or ("CPUExecutionProvider",)))
     for name in wanted:
         if name not in available:
             raise LoadFailed(

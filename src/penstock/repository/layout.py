@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import ModelSpec
-from penstock.engines import FILES
+from penstock.core.spec import ModelSpec
+from penstock.engines import FILES, reads
 from penstock.repository.spec import SPEC, TRITON, read_spec
 from penstock.repository.versions import natural
 
@@ -96,10 +96,10 @@ def model_file(folder: Path, spec: ModelSpec) -> Path | None:
     """
     if spec.file:
         return folder / spec.file if (folder / spec.file).exists() else None
-    endings = [ending for ending, engine in FILES.items() if spec.engine in ("", engine)]
+    known = not spec.engine or any(spec.engine in engines for engines in FILES.values())
     entries = _visible(folder)
-    found = [e for e in entries if e.stem == "model" and (not endings or e.suffix in endings)]
-    found = found or [e for e in entries if e.suffix in endings and e.is_file()]
+    found = [e for e in entries if e.stem == "model" and (not known or reads(e.name, spec.engine))]
+    found = found or [e for e in entries if known and reads(e.name, spec.engine) and e.is_file()]
     if len(found) > 1:
         names = ", ".join(entry.name for entry in found)
         raise BadSetting(f"{folder} holds {names}; say which with 'file' in {SPEC}.")
@@ -109,7 +109,7 @@ def model_file(folder: Path, spec: ModelSpec) -> Path | None:
 def _misplaced(folder: Path) -> str:
     """What a folder without versions has got wrong, when that can be seen."""
     for file in _visible(folder):
-        if file.suffix in FILES and file.is_file():
+        if reads(file.name) and file.is_file():
             return f"{file} lies in the model's own folder; move it to {folder / '1' / file.name}"
     return ""
 

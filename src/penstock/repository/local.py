@@ -7,8 +7,8 @@ from pathlib import Path
 from threading import Lock
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import ModelSpec
-from penstock.engines import FILES
+from penstock.core.spec import ModelSpec
+from penstock.engines import FILES, reads
 from penstock.repository.layout import ModelFolder, read, single
 from penstock.repository.versions import check
 
@@ -51,8 +51,8 @@ class LocalStore:
         return models
 
     def _file(self) -> Mapping[str, ModelFolder]:
-        if self.path.suffix not in FILES:
-            raise BadSetting(f"{self.path} is no model; have files ending in {', '.join(FILES)}")
+        if not reads(self.path.name):
+            raise BadSetting(f"{self.path} is no model; have {', '.join(FILES)}")
         model = single(self.path, self.defaults)
         return {model.name: model}
 

@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert
-from penstock.core.types import ModelSpec
+from penstock.core.spec import ModelSpec
 from penstock.repository.versions import check
 
 SPEC, TRITON = "model.toml", "config.pbtxt"

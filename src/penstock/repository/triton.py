@@ -10,7 +10,7 @@ import orjson
 from google.protobuf import json_format, text_format
 
 from penstock.core.errors import BadSetting
-from penstock.core.types import Batching, Instances, ModelSpec, Onnx, Queue, Scalar
+from penstock.core.spec import Batching, Instances, ModelSpec, Onnx, Queue, Scalar
 from penstock.proto.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from penstock.repository.triton_fields import idle, known_in_json, known_in_text
 from penstock.repository.triton_message import to_config, to_json
@@ -159,7 +159,7 @@ def _onnx(optimization: Any, parameters: dict[str, str], notes: list[str]) -> On
     if not options:
         return Onnx(session=session)
     given = {name: values for name, values in options.items() if values}
-    return Onnx(providers=(*options, *Onnx().providers), provider_options=given, session=session)
+    return Onnx(providers=(*options, "CPUExecutionProvider"), provider_options=given, session=session)
 
 
 def _provider_options(accelerator: Any, notes: list[str]) -> dict[str, Scalar]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from penstock.core.types import ModelSpec, ModelState, TensorSpec
+from penstock.core.spec import ModelSpec, TensorSpec
+from penstock.core.types import ModelState
 from penstock.proto import model_config_pb2 as pb
 
 _BACKENDS = {"onnx": "onnxruntime"}

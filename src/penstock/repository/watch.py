@@ -7,7 +7,7 @@ from typing import TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.core.types import ModelSpec
+from penstock.core.spec import ModelSpec
 from penstock.repository.layout import Fingerprint, ModelFolder
 from penstock.repository.versions import absent, wanted
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from penstock.core.importing import find
 from penstock.core.ports import BatchPolicy, Line, Take, Wait, Waiting
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 
 POLICIES = {
     "none": "penstock.scheduling.policy:Single",

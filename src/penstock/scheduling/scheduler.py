@@ -22,8 +22,9 @@ from penstock.core.errors import (
     reason,
 )
 from penstock.core.ports import BatchPolicy, Line, NullRecorder, Recorder, Session, Take
+from penstock.core.spec import ModelSpec
 from penstock.core.ticket import Ticket
-from penstock.core.types import ModelSpec, Reply, Request, Timing
+from penstock.core.types import Reply, Request, Timing
 from penstock.scheduling import batch
 from penstock.scheduling.instance import Instance
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import inf, sqrt
 
 from penstock.core.ports import Line, Take, Wait, Waiting
-from penstock.core.types import Batching
+from penstock.core.spec import Batching
 from penstock.scheduling.policy import LARGEST, expired, fit
 from penstock.scheduling.profile import Profile
 from penstock.scheduling.shed import Backlog, choose, quick

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from penstock.core.errors import LoadFailed, PenstockError, one_line
 from penstock.core.importing import find
 from penstock.core.ports import BatchPolicy, Engine, Recorder, Session
-from penstock.core.types import Batching, ModelSpec, ModelState
-from penstock.engines import ENGINES, FILES
+from penstock.core.spec import Batching, ModelSpec
+from penstock.core.types import ModelState
+from penstock.engines import ENGINES, FILES, usual
 from penstock.scheduling.policy import make
 from penstock.scheduling.scheduler import Scheduler
 from penstock.serving.catalog import Live
@@ -40,7 +41,7 @@ async def bring_up(
     session, warmth, instances = await _open(engine, spec, path, measuring)
     try:
         policy = _policy(spec, warmth)
-        in_loop = warmth.placement == "loop"
+        in_loop = warmth.isolation == "inline"
         scheduler = Scheduler(
             session,
             policy,
@@ -63,7 +64,8 @@ async def bring_up(
         platform=session.platform,
         signature=session.signature,
         batched=warmth.batched,
-        placement=warmth.placement,
+        isolation=warmth.isolation,
+        device=getattr(session, "device", "cpu"),
         instances=1 if in_loop else instances,
         threads=session.threads,
         run_ms=warmth.run_seconds * 1e3,
@@ -73,7 +75,7 @@ async def bring_up(
 
 
 def _engine(spec: ModelSpec, path: Path) -> Engine:
-    name = spec.engine or FILES.get(path.suffix, "")
+    name = spec.engine or usual(path.name)
     if not name:
         raise LoadFailed(f"no engine for {path.name}; name one with 'engine', or use {', '.join(FILES)}")
     engine: Engine = find(name, ENGINES, "engine")()
@@ -87,7 +89,7 @@ async def _open(
 
     A model that turns out slow is opened again with the threads that its run time asks for.
     """
-    accelerated = spec.onnx.providers[:1] != ("CPUExecutionProvider",)
+    accelerated = False
     instances, threads = choose_layout(spec.instances, cores(), accelerated=accelerated)
     session, warmth = await _open_once(engine, spec, path, threads, measuring)
     instances, wanted = choose_layout(spec.instances, cores(), warmth.run_seconds, accelerated=accelerated)

@@ -3,8 +3,9 @@
 from typing import Any
 
 from penstock.core.errors import InvalidRequest
+from penstock.core.spec import Signature, TensorSpec
 from penstock.core.tensors import Array, datatype_of, dtype_of
-from penstock.core.types import Request, Signature, TensorSpec
+from penstock.core.types import Request
 
 
 class Check:

@@ -17,7 +17,8 @@ from penstock.core.errors import (
     one_line,
 )
 from penstock.core.loop import Runner
-from penstock.core.types import ModelSpec, ModelState, State, Statistics
+from penstock.core.spec import ModelSpec
+from penstock.core.types import ModelState, State, Statistics
 from penstock.metering.ledger import Ledger
 from penstock.repository import watch
 from penstock.repository.layout import ModelFolder
@@ -177,7 +178,7 @@ class Lifecycle:
             "model %s version %s is live: %s, %s, %.3f ms a row, loaded in %.2f s%s",
             state.name,
             state.version,
-            "in the loop" if state.placement == "loop" else f"{state.instances} × {state.threads} threads",
+            _where(state),
             f"batches to {live.scheduler.policy.cap}" if state.batched else "unbatched",
             state.run_ms,
             state.load_seconds,
@@ -288,6 +289,13 @@ def _state(one: Live, /, **changes: Any) -> ModelState:
         reason=f"the batch policy failed: {broken}" if broken else one.state.reason,
         **changes,
     )
+
+
+def _where(state: ModelState) -> str:
+    if state.isolation == "inline":
+        return f"in the loop on {state.device}"
+    kind = "processes" if state.isolation == "process" else "instances"
+    return f"{state.instances} {kind} × {state.threads} threads on {state.device}"
 
 
 def _unavailable(spec: ModelSpec, version: str, state: State, reason: str) -> ModelState:

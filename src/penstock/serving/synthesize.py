@@ -6,8 +6,9 @@ import numpy as np
 
 from penstock.core.errors import one_line
 from penstock.core.ports import Session
+from penstock.core.spec import Signature, TensorSpec
 from penstock.core.tensors import Array, dtype_of
-from penstock.core.types import Signature, Tensors, TensorSpec
+from penstock.core.types import Tensors
 
 VECTOR_SIZES = (16, 1, 8, 32, 64, 224)
 """Sizes to try for variable axes after the first, a short token sequence first."""

@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from statistics import median
 from time import perf_counter
-from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 
 from penstock.core.errors import one_line
 from penstock.core.ports import Session
+from penstock.core.spec import Instances, Isolation, ModelSpec, Signature
 from penstock.core.tensors import Array
-from penstock.core.types import Instances, ModelSpec, Signature, Tensors
+from penstock.core.types import Tensors
 from penstock.serving.synthesize import find_size, synthesize
 
-Placement = Literal["loop", "thread"]
 Clock = Callable[[], float]
 Sample = tuple[int, float]
 """Rows, and the seconds of one run of so many."""
@@ -49,21 +48,24 @@ class Warm(Struct, frozen=True):
     batched: bool
     reason: str
     samples: list[Sample]
-    placement: Placement
+    isolation: Isolation
     run_seconds: float
 
 
-def warm(session: Session, spec: ModelSpec, budget: float = SWEEP) -> Warm:
-    """Everything at once; blocks for about ``budget`` seconds at most, plus a few single runs."""
+def warm(session: Session, spec: ModelSpec, usual: Isolation = "thread", budget: float = SWEEP) -> Warm:
+    """Everything at once; ``usual`` is where the engine wants its sessions to run.
+
+    Blocks for about ``budget`` seconds at most, plus a few single runs.
+    """
     rng = np.random.default_rng(0)
     size, trouble = find_size(session, rng)
     if size is None:
-        placement = choose_placement([], spec.instances)
-        return Warm(False, f"it cannot be run on made-up input: {trouble}", [], placement, 0.0)
+        isolation = choose_isolation([], spec, usual)
+        return Warm(False, f"it cannot be run on made-up input: {trouble}", [], isolation, 0.0)
     verdict = verify_batching(session, rng, size)
     samples = sweep(session, rng, size, batched=verdict.batched, budget=budget, max_rows=_most(spec))
-    placement = choose_placement(samples, spec.instances)
-    return Warm(verdict.batched, verdict.reason, samples, placement, row_seconds(samples))
+    isolation = choose_isolation(samples, spec, usual)
+    return Warm(verdict.batched, verdict.reason, samples, isolation, row_seconds(samples))
 
 
 def _most(spec: ModelSpec) -> int:
@@ -214,15 +216,19 @@ def _powers(most: int) -> Iterator[int]:
 # -- where do they run? -----------------------------------------------------------------------------
 
 
-def choose_placement(samples: Sequence[Sample], instances: Instances) -> Placement:
-    """The loop for models so quick that a thread hop costs more, at every batch size measured."""
-    if instances.placement != "auto":
-        return instances.placement
-    if instances.count > 1 or not samples:
-        return "thread"
+def choose_isolation(samples: Sequence[Sample], spec: ModelSpec, usual: Isolation = "thread") -> Isolation:
+    """As the settings say, else as the engine asks for.
+
+    Of what may run in threads, the loop takes models so quick that a thread hop costs more, at every
+    batch size measured.
+    """
+    if spec.isolation != "auto":
+        return spec.isolation
+    if usual != "thread" or spec.instances.count > 1 or not samples:
+        return usual
     sizes = {rows for rows, _ in samples}
     longest = max(median(s for rows, s in samples if rows == size) for size in sizes)
-    return "loop" if row_seconds(samples) <= LOOP_ROW and longest <= LOOP_BATCH else "thread"
+    return "inline" if row_seconds(samples) <= LOOP_ROW and longest <= LOOP_BATCH else "thread"
 
 
 def choose_layout(

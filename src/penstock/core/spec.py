@@ -1,0 +1,170 @@
+"""How a model is to be served: its settings, section by section, and the signature it may declare."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+Scalar: TypeAlias = str | int | float | bool
+Natural: TypeAlias = Annotated[int, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Duration: TypeAlias = Annotated[float, Meta(ge=0)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
+"""Ranges are checked where settings are read, never on construction."""
+
+Isolation: TypeAlias = Literal["inline", "thread", "process"]
+"""Where batches run: in the event loop, in a thread each, or in a child process each."""
+
+
+class TensorSpec(Struct, frozen=True):
+    """Name, V2 datatype and full shape of one input or output; -1 is a variable dimension."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Signature(Struct, frozen=True):
+    """What a session takes and gives; shapes include axis 0."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Batching(Struct, frozen=True, kw_only=True):
+    """``[batching]`` in model.toml."""
+
+    policy: str = "slo"
+    """``none``, ``fixed``, ``aimd``, ``slo``, or your own as ``"module:Class"``."""
+    max_rows: Natural = 0
+    """Most rows in one batch; 0 lets the policy choose (up to 64)."""
+    preferred: tuple[Positive, ...] = ()
+    """For ``fixed``: batch sizes worth waiting for, in rows."""
+    max_delay_ms: Duration = 0.0
+    """For ``fixed``: the longest that the oldest request waits for company."""
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """``[target]`` in model.toml: what is to be held."""
+
+    p99_ms: Duration = 0.0
+    """Latency target; also the default deadline of a request that names none. 0: no target."""
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """``[queue]`` in model.toml."""
+
+    max_rows: Positive = 4096
+    """Rows that may wait; one more is refused."""
+    timeout_ms: Annotated[float, Meta(gt=0)] = 60_000.0
+    """Deadline of a request that names none, when there is no target."""
+    default_priority: Positive = 1
+    max_priority: Positive = 8
+    """Priorities run from 1 (most urgent) to this."""
+
+
+class Instances(Struct, frozen=True, kw_only=True):
+    """``[instances]`` in model.toml: how a model is laid over the machine's cores."""
+
+    count: Natural = 0
+    """Batches that may run at once; 0 chooses for the cores there are."""
+    threads: Natural = 0
+    """Compute threads of each; 0 chooses for the cores there are."""
+    hang_s: Seconds = 10.0
+    """A process is ended whose batch has run for so long, and past the deadline of everybody in it."""
+    start_s: Seconds = 600.0
+    """A process that has not loaded its model by then is ended."""
+    pin: bool = True
+    """Keep each process on cores of its own where the model's processes fill the machine."""
+
+
+class Onnx(Struct, frozen=True, kw_only=True):
+    """``[onnx]`` in model.toml."""
+
+    providers: tuple[str, ...] = ()
+    """Execution providers in order of preference; empty: by ``device``."""
+    provider_options: Mapping[str, Mapping[str, Scalar]] = {}
+    """Options by provider name."""
+    session: Mapping[str, Scalar] = {}
+    """Attributes of onnxruntime.SessionOptions, and its config entries (names with a dot)."""
+    fp16: bool = False
+    """For TensorRT: half precision."""
+    profiles: Mapping[str, Mapping[Literal["min", "opt", "max"], tuple[Positive, ...]]] = {}
+    """For TensorRT: shapes by input name, for which one engine is built."""
+
+
+class OpenVino(Struct, frozen=True, kw_only=True):
+    """``[openvino]`` in model.toml."""
+
+    hint: Literal["", "latency", "throughput", "cumulative_throughput"] = ""
+    """Performance hint; empty: streams and threads as ``[instances]`` says."""
+    precision: Literal["", "f32", "f16", "bf16"] = ""
+    """Inference precision; empty leaves it to the device (bf16 on a CPU that has it)."""
+    properties: Mapping[str, Scalar] = {}
+    """OpenVINO's own properties by name, e.g. ``NUM_STREAMS``."""
+
+
+class Torch(Struct, frozen=True, kw_only=True):
+    """``[torch]`` in model.toml."""
+
+    module: str = ""
+    """For files of weights alone: what makes the nn.Module, as ``"package.module:callable"``."""
+    arguments: Mapping[str, Scalar] = {}
+    """Keyword arguments of ``module``."""
+    autocast: Literal["", "float16", "bfloat16"] = ""
+    compile: bool = False
+    """Run through ``torch.compile``, warmed at the batch sizes in use."""
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    cuda_graphs: Literal["auto", "on", "off"] = "auto"
+    """``auto`` measures at load, on CUDA devices."""
+
+
+class Jax(Struct, frozen=True, kw_only=True):
+    """``[jax]`` in model.toml."""
+
+    pad: bool = True
+    """Round batches up to the next power of two, so that few sizes are compiled."""
+
+
+class Sklearn(Struct, frozen=True, kw_only=True):
+    """``[sklearn]`` in model.toml."""
+
+    trusted: tuple[str, ...] = ()
+    """Types in a skops file, beyond scikit-learn's own, that may be loaded."""
+    pickle: bool = False
+    """Load pickle files, which may run any code on loading: only from those whom you trust."""
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True):
+    """How one model is to be served: model.toml, or what config.pbtxt says of the same."""
+
+    name: str = ""
+    engine: str = ""
+    """A name in ``engines.ENGINES`` or ``"module:Class"``; empty: by file type."""
+    file: str = ""
+    """The model's file inside a version folder; empty: the engine's usual name."""
+    versions: str | tuple[str, ...] = "latest"
+    """``latest``, ``latest N``, ``all``, or a list of versions."""
+    isolation: Literal["auto", "inline", "thread", "process"] = "auto"
+    """Where batches run; ``auto``: as the engine asks for, and inline where that measures faster."""
+    device: str | tuple[str, ...] = "auto"
+    """``cpu``, ``cuda``, ``cuda:1``, ``gpu``, ``npu``, ``mps`` …; a list is tried in order; ``auto``:
+    the best there is."""
+    cache: str = ""
+    """Folder for what engines compile; empty: below the user's cache folder; ``off``: none."""
+    inputs: tuple[TensorSpec, ...] = ()
+    """The signature, for files that do not tell theirs; where they do it must agree."""
+    outputs: tuple[TensorSpec, ...] = ()
+    batching: Batching = field(default_factory=Batching)
+    target: Target = field(default_factory=Target)
+    queue: Queue = field(default_factory=Queue)
+    instances: Instances = field(default_factory=Instances)
+    onnx: Onnx = field(default_factory=Onnx)
+    openvino: OpenVino = field(default_factory=OpenVino)
+    torch: Torch = field(default_factory=Torch)
+    jax: Jax = field(default_factory=Jax)
+    sklearn: Sklearn = field(default_factory=Sklearn)
+    labels: Mapping[str, str] = {}
+    """Label file (one label a line, relative to the model's folder) by output name."""
+    parameters: Mapping[str, str] = {}
+    """Free text: engines and Python models read it, and users see it in the model's config."""
