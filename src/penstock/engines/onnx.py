@@ -11,6 +11,7 @@ from penstock.core.errors import InvalidRequest, LoadFailed
 from penstock.core.spec import Isolation, ModelSpec, Signature, TensorSpec
 from penstock.core.tensors import Array, dtype_of
 from penstock.core.types import Tensors
+from penstock.engines.files import find
 from penstock.engines.onnx_options import FATAL, choose_providers, said, session_options
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class OnnxEngine:
         """Raises LoadFailed with ONNX Runtime's reason, and BadSetting for an option there is not."""
         import onnxruntime as ort
 
-        path = _find(spec, files)
+        path = find(spec, files, USUAL_FILE)
         providers = choose_providers(spec.onnx, ort.get_available_providers())
         # Whatever goes wrong is raised, and answered by whoever called; stderr is not ours to fill.
         ort.set_default_logger_severity(FATAL)
@@ -106,16 +107,6 @@ class OnnxSession:
         """Gives weights, arena and threads back, as far as the C library lets go of them."""
         self._inner = None
         _trim()
-
-
-def _find(spec: ModelSpec, files: Path) -> Path:
-    path = files if files.is_file() else files / (spec.file or USUAL_FILE)
-    if path.is_file():
-        return path
-    if not files.is_dir():
-        raise LoadFailed(f"no folder {files.name}")
-    there = ", ".join(sorted(file.name for file in files.iterdir())[:8])
-    raise LoadFailed(f"no {path.name} in {files.name}, which has {there or 'nothing'}; `file` names another")
 
 
 def _check_provider(wanted: str, inner: "InferenceSession") -> None:
