@@ -1,0 +1,37 @@
+"""What a missing or broken framework is answered with."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from penstock.core.errors import LoadFailed
+from penstock.engines.require import require
+
+
+def test_an_installed_module_is_imported() -> None:
+    assert sys.modules["json.decoder"] is require("json.decoder", "JSON", "json")
+
+
+@pytest.mark.parametrize("module", ["penstock_no_such", "penstock_no_such.inner"])
+def test_a_missing_one_says_what_to_install(module: str) -> None:
+    with pytest.raises(LoadFailed) as caught:
+        require(module, "No Such", "nosuch")
+    assert "engine 'nosuch' needs No Such: pip install 'penstock[nosuch]'" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("import penstock_dependency", "ModuleNotFoundError: No module named 'penstock_dependency'"),
+        ("raise OSError('libfast.so.1: cannot\\nopen')", "OSError: libfast.so.1: cannot open"),
+    ],
+)
+def test_one_that_does_not_import_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, why: str
+) -> None:
+    (tmp_path / "penstock_broken.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(LoadFailed) as caught:
+        require("penstock_broken", "Broken", "broken")
+    assert f"engine 'broken': the installed Broken cannot be imported: {why}" == str(caught.value)
