@@ -17,7 +17,7 @@ def test_an_installed_module_is_imported() -> None:
 def test_a_missing_one_says_what_to_install(module: str) -> None:
     with pytest.raises(LoadFailed) as caught:
         require(module, "No Such", "nosuch")
-    assert "engine 'nosuch' needs No Such: pip install 'penstock[nosuch]'" == str(caught.value)
+    assert str(caught.value) == "engine 'nosuch' needs No Such: pip install 'penstock[nosuch]'"
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,5 @@ def require(module: str, what: str, extra: str) -> Any:
 
 
 def _broken(what: str, extra: str, error: Exception) -> LoadFailed:
-    return LoadFailed(
-        f"engine {extra!r}: the installed {what} cannot be imported: {type(error).__name__}: {one_line(error)}"
-    )
+    why = f"{type(error).__name__}: {one_line(error)}"
+    return LoadFailed(f"engine {extra!r}: the installed {what} cannot be imported: {why}")
