@@ -91,8 +91,8 @@ class Stage:
         self.recorder = Counting()
         spec = ModelSpec(name="m", queue=Queue(**queue))
         self.scheduler = Scheduler(
-            self.session, self.policy, spec, "1",
-            batched=batched, instances=instances, recorder=self.recorder,
+            [self.session] * (instances or 1), self.policy, spec, "1",
+            batched=batched, inline=not instances, recorder=self.recorder,
         )  # fmt: skip
 
     def ask(self, *numbers, width=2, **fields):

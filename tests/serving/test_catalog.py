@@ -5,13 +5,12 @@ import pytest
 from penstock.core.errors import ModelNotReady, UnknownModel, UnknownVersion
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState
-from penstock.engines.echo import EchoSession
 from penstock.serving.catalog import Catalog, Live
 
 
 def live(model, version):
     state = ModelState(name=model, version=version, state="READY", spec=ModelSpec(name=model))
-    return Live(state, EchoSession(), None, None)
+    return Live(state, None, None, lambda: None)
 
 
 ORDER = ["1", "2", "10"]

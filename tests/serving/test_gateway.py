@@ -6,7 +6,7 @@ import pytest
 from penstock.core.errors import InvalidRequest, ModelNotReady, UnknownModel, UnknownVersion
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState, Request
-from penstock.engines.echo import SIGNATURE, EchoSession
+from penstock.engines.echo import SIGNATURE
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.check import Check
 from penstock.serving.gateway import Gateway
@@ -23,7 +23,7 @@ def gateway(refused):
     for version in ("1", "2"):
         state = ModelState(name="echo", version=version, state="READY", spec=ModelSpec(name="echo"))
         check = Check("echo", SIGNATURE, batched=True)
-        catalog.put(Live(state, EchoSession(), lambda request, v=version: (v, request), check), ["1", "2"])
+        catalog.put(Live(state, lambda request, v=version: (v, request), check, lambda: None), ["1", "2"])
     catalog.known = {"asleep": "it is loading"}
     return Gateway(catalog, lambda *what: refused.append(what))
 

@@ -13,7 +13,7 @@ PenstockError
 ├── Forbidden                 a known key without the role
 ├── Unavailable               may work later
 │   ├── ModelNotReady         known, but not serving now
-│   │   └── Quarantined       … because it keeps crashing
+│   ├── Quarantined           not serving because its processes keep crashing
 │   ├── Overloaded            the queue is full, or the deadline certainly cannot be met
 │   └── ShuttingDown
 ├── DeadlineExceeded
@@ -66,7 +66,7 @@ class Unavailable(PenstockError): ...
 class ModelNotReady(Unavailable): ...
 
 
-class Quarantined(ModelNotReady): ...
+class Quarantined(Unavailable): ...
 
 
 class Overloaded(Unavailable):

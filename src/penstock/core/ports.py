@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from penstock.core.spec import Isolation, ModelSpec, Signature
+from penstock.core.ticket import Ticket
 from penstock.core.types import ModelState, Reply, Request, Statistics, Tensors
 
 
@@ -48,6 +49,9 @@ class Session(Protocol):
 
 class Restartable(Session, Protocol):
     """A session that may die alone: ``run`` then raises ``InstanceLost`` until ``restart`` returns."""
+
+    sentinel: int
+    """A file descriptor that becomes readable when it dies; another after a restart."""
 
     def merge(self, parts: Sequence[Tensors], /) -> Tensors:
         """Requests joined on axis 0, where the next ``run`` needs no other copy."""
@@ -127,6 +131,44 @@ class BatchPolicy(Protocol):
     def decide(self, line: Line, /) -> Take | Wait: ...
     def learn(self, rows: int, seconds: float, /) -> None: ...
     def admits(self, line_rows: int, newcomer: Waiting, now: float, /) -> bool: ...
+
+
+class Executor(Protocol):
+    """What answers for one version, on the event loop: a scheduler, or a pipeline of other models."""
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for their turn."""
+        ...
+
+    @property
+    def cap(self) -> int:
+        """The batch size, in rows, that would be chosen under load now; 0 where there is none."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody can be answered at present; empty while all is well."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """Times that a process of it had to be started again."""
+        ...
+
+    def __call__(self, request: Request, /) -> Ticket: ...
+
+    def expire(self, now: float, /) -> None:
+        """Answer whoever's deadline (monotonic seconds) has passed; called a few times a second."""
+        ...
+
+    async def drain(self) -> None:
+        """Refuse newcomers and return when everybody who was accepted is answered."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what ran batches; after ``drain``."""
+        ...
 
 
 class Recorder(Protocol):

@@ -26,6 +26,8 @@ class Ticket(Struct, eq=False):
     arrived: float
     """Monotonic seconds, as is ``deadline``."""
     deadline: float = inf
+    lost: int = 0
+    """Times that what ran it died; such a request runs again, alone."""
     over: bool = False
     """Answered, or the caller has gone."""
     reply: Reply | None = None

@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 from msgspec import Struct
 
-from penstock.core.errors import EngineFailed, PenstockError, one_line
+from penstock.core.errors import EngineFailed, InstanceLost, PenstockError, one_line
 from penstock.core.ports import Session
 from penstock.core.tensors import Array
 from penstock.core.types import Tensors
@@ -21,6 +21,8 @@ class Ran(Struct, frozen=True):
     seconds: float
     whole: bool
     """Whether it ran in one piece; if not, its seconds say nothing about the model."""
+    lost: InstanceLost | None = None
+    """Set when the session died; requests whose answer this is did not run, or killed it."""
 
 
 def merge(parts: Sequence[Tensors]) -> Tensors:
@@ -44,21 +46,40 @@ def split(outputs: Tensors, sizes: Sequence[int]) -> Sequence[Tensors]:
 
 
 def run(session: Session, parts: Sequence[Tensors], sizes: Sequence[int], outputs: Sequence[str]) -> Ran:
-    """Run a batch; if it fails, run its requests one by one, so that only the guilty one fails."""
+    """Run a batch; if it fails, run its requests one by one, so that only the guilty one fails.
+
+    If the session dies there is nothing to run them on: that is what the answers then say.
+    """
     start = perf_counter()
-    if len(parts) == 1:
-        answer = _alone(session, parts[0], outputs)
-        return Ran((answer,), perf_counter() - start, not isinstance(answer, PenstockError))
     try:
-        answers = split(session.run(merge(parts), outputs), sizes)
+        if len(parts) == 1:
+            answer = _alone(session, parts[0], outputs)
+            return Ran((answer,), perf_counter() - start, not isinstance(answer, PenstockError))
+        join = getattr(session, "merge", merge)
+        answers = split(session.run(join(parts), outputs), sizes)
+    except InstanceLost as lost:
+        return Ran([lost] * len(parts), perf_counter() - start, whole=False, lost=lost)
     except Exception:  # noqa: BLE001 - whatever a framework raises
-        return Ran([_alone(session, part, outputs) for part in parts], perf_counter() - start, whole=False)
+        return _one_by_one(session, parts, outputs, start)
     return Ran(answers, perf_counter() - start, whole=True)
 
 
+def _one_by_one(session: Session, parts: Sequence[Tensors], outputs: Sequence[str], start: float) -> Ran:
+    answers: list[Answer] = []
+    try:
+        answers.extend(_alone(session, part, outputs) for part in parts)
+    except InstanceLost as lost:
+        answers += [lost] * (len(parts) - len(answers))
+        return Ran(answers, perf_counter() - start, whole=False, lost=lost)
+    return Ran(answers, perf_counter() - start, whole=False)
+
+
 def _alone(session: Session, inputs: Tensors, outputs: Sequence[str]) -> Answer:
+    """Raises InstanceLost; all else that goes wrong is the request's answer."""
     try:
         return session.run(inputs, outputs)
+    except InstanceLost:
+        raise
     except PenstockError as error:
         return error
     except Exception as error:  # noqa: BLE001 - whatever a framework raises

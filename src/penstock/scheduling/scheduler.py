@@ -1,24 +1,26 @@
 """One version's queue: requests in, batches formed by a policy, answers back to their callers.
 
 A ticket carries its own way home, so a caller who goes takes nothing with him.
-Everything here runs on the event loop; only ``batch.run`` may run in an instance's thread.
+Everything here runs on the event loop; only ``batch.run`` may run in the thread of an instance.
 """
 
 import asyncio
 import logging
 from collections import deque
-from functools import partial
+from collections.abc import Sequence
 from itertools import islice
 from math import inf
 from time import monotonic
 
 from penstock.core.errors import (
     DeadlineExceeded,
+    InstanceLost,
     InvalidRequest,
     ModelNotReady,
     Overloaded,
     PenstockError,
     PolicyFailed,
+    Quarantined,
     reason,
 )
 from penstock.core.ports import BatchPolicy, Line, NullRecorder, Recorder, Session, Take
@@ -26,12 +28,14 @@ from penstock.core.spec import ModelSpec
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Request, Timing
 from penstock.scheduling import batch
-from penstock.scheduling.instance import Instance
+from penstock.scheduling.crew import Crew
 
 log = logging.getLogger("penstock.scheduler")
 
 WINDOW = 256
 """Requests that a policy looks at; deeper ones change no decision about the next batch."""
+TRIES = 3
+"""Times that a request may be running when its process dies; the last of them is its answer."""
 
 
 Key = tuple[object, ...]
@@ -43,22 +47,25 @@ class Scheduler:
 
     def __init__(
         self,
-        session: Session,
+        sessions: Sequence[Session],
         policy: BatchPolicy,
         spec: ModelSpec,
         version: str,
         *,
         batched: bool,
-        instances: int = 0,
+        inline: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
-        """``instances`` 0 runs batches on the loop itself, else in that many threads."""
+        """Each session gets an instance with a thread; the same one may be named several times.
+
+        ``inline`` runs batches on the loop itself, with the first session.
+        """
         self.policy = policy
         self.broken: BaseException | None = None
         self.waiting = 0
         """Rows in the queue."""
         self._loop = asyncio.get_running_loop()
-        self._session = session
+        self._session = sessions[0]
         self._model, self._version = spec.name, version
         self._max_rows = spec.queue.max_rows
         self._max_priority = spec.queue.max_priority
@@ -66,15 +73,22 @@ class Scheduler:
         self._usual: Key = (spec.queue.default_priority, ())
         self._timeout = (spec.target.p99_ms or spec.queue.timeout_ms) / 1e3
         self._batched = batched
-        self._varied = any(-1 in tensor.shape[1:] for tensor in session.signature.inputs)
+        self._varied = any(-1 in tensor.shape[1:] for tensor in sessions[0].signature.inputs)
         self._recorder = recorder or NullRecorder()
         self._lines: dict[Key, deque[Ticket]] = {}
-        self._threads = [Instance(f"{spec.name}-{version}-{i}", self._loop) for i in range(instances)]
-        self._idle = list(self._threads)
-        self._running: list[list[Ticket]] = []
+        self._again: deque[Ticket] = deque()
+        """Those whose process died under them; each runs alone, as it may be the one that kills."""
+        hang = spec.instances.hang_s
+        self._crew = (
+            None
+            if inline
+            else Crew(f"{spec.name} {version}", sessions, hang, self._finished, self._crew_changed)
+        )
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._shut = False
+        """Nobody is let in: it is closing, or no instance is left for a while."""
         self._drained: asyncio.Future[None] | None = None
 
     def __call__(self, request: Request, /) -> Ticket:
@@ -86,7 +100,7 @@ class Scheduler:
         entry = Ticket(request, size, now, deadline)
         urgency = request.priority
         if (
-            self._closing
+            self._shut
             or self.waiting + size > self._max_rows
             or urgency
             or deadline <= now
@@ -120,6 +134,8 @@ class Scheduler:
     def _objection(self, entry: Ticket, now: float) -> PenstockError | None:
         if self._closing:
             return ModelNotReady(f"model {self._model!r} version {self._version!r} is being unloaded")
+        if self._crew is not None and self._crew.resting:
+            return Quarantined(f"model {self._model!r} is {self._crew.resting}")
         if not 0 <= entry.request.priority <= self._max_priority:
             return InvalidRequest(
                 f"priority {entry.request.priority} is not known; model {self._model!r} has 1 (most urgent) "
@@ -152,13 +168,14 @@ class Scheduler:
     def _pump(self) -> None:
         """Start batches while an instance is free and a line has one to give."""
         self._pumping = False
-        while self._lines and (self._idle or not self._threads):
-            chosen = self._form()
+        crew = self._crew
+        while (self._lines or self._again) and (crew is None or crew.free):
+            chosen = self._suspect() if self._again else self._form()
             if chosen is None:
                 return
             if chosen:
                 self._start(chosen)
-                if not self._threads and self._lines:
+                if crew is None and self._lines:
                     # One batch a turn: the loop reads and writes between batches.
                     self._pumping = True
                     self._loop.call_soon(self._pump)
@@ -259,13 +276,19 @@ class Scheduler:
         """A policy that raises must leave nobody hanging; what they are told."""
         log.error("the batch policy of model %r failed", self._model, exc_info=error)
         self.broken = error
-        entries = [entry for line in self._lines.values() for entry in line]
+        told = PolicyFailed(f"the batch policy of model {self._model!r} failed: {error}")
+        self._fail_all(told)
+        return told
+
+    def _fail_all(self, error: PenstockError) -> None:
+        """Everybody who waits gets this for an answer."""
+        entries = [*self._again, *(entry for line in self._lines.values() for entry in line)]
+        self._again.clear()
         self._lines.clear()
         self.waiting = 0
-        told = PolicyFailed(f"the batch policy of model {self._model!r} failed: {error}")
         for entry in entries:
-            self._fail(entry, told)
-        return told
+            self._fail(entry, error)
+        self._look_drained()
 
     def _wake_at(self, until: float) -> None:
         if self._timer is not None:
@@ -277,24 +300,23 @@ class Scheduler:
 
     def _start(self, entries: list[Ticket]) -> None:
         started = monotonic()
+        if self._crew is not None:
+            self._crew.start(entries, started)
+            return
         parts = [entry.request.inputs for entry in entries]
         sizes = [entry.rows for entry in entries]
-        job = partial(batch.run, self._session, parts, sizes, entries[0].request.outputs)
-        if not self._threads:
-            ran = job()
-            self._learn(entries, ran)
-            self._answer(entries, started, ran)
-            return
-        instance = self._idle.pop()
-        self._running.append(entries)
-        instance.submit(job, partial(self._finished, instance, entries, started))
-
-    def _finished(self, instance: Instance, entries: list[Ticket], started: float, ran: batch.Ran) -> None:
-        self._idle.append(instance)
-        self._running.remove(entries)
+        ran = batch.run(self._session, parts, sizes, entries[0].request.outputs)
         self._learn(entries, ran)
-        self._pump()  # first, so that the instance computes while these answers are written
         self._answer(entries, started, ran)
+
+    def _finished(self, entries: list[Ticket], started: float, ran: batch.Ran) -> None:
+        if ran.lost is None:
+            self._learn(entries, ran)
+            self._pump()  # first, so that the instance computes while these answers are written
+            self._answer(entries, started, ran)
+        else:
+            self._answer(entries, started, ran)
+            self._pump()
 
     def _answer(self, entries: list[Ticket], started: float, ran: batch.Ran) -> None:
         size = _rows(entries)
@@ -304,7 +326,7 @@ class Scheduler:
         totals: list[float] = []
         for entry, answer in zip(entries, ran.answers, strict=True):
             if isinstance(answer, PenstockError):
-                self._fail(entry, answer)
+                self._refuse(entry, answer)
             elif entry.over:
                 self._recorder.failed("cancelled", now - entry.arrived)
             else:
@@ -314,6 +336,41 @@ class Scheduler:
                 entry.answer(Reply(model, version, answer, Timing(wait, seconds, size)))
         if queued:
             self._recorder.served(size, ran.seconds, queued, totals)
+
+    def _refuse(self, entry: Ticket, error: PenstockError) -> None:
+        """An error as the answer, or another try where the fault may have been another's."""
+        if not isinstance(error, InstanceLost):
+            self._fail(entry, error)
+            return
+        entry.lost += 1
+        if entry.over:
+            self._gone(entry)
+        elif entry.lost < TRIES:
+            self._again.append(entry)
+            self.waiting += entry.rows
+        else:
+            told = (
+                f"the process of model {self._model!r} ended {TRIES} times while it ran this request: {error}"
+            )
+            self._fail(entry, InstanceLost(told))
+
+    def _suspect(self) -> list[Ticket]:
+        """The next request that runs alone; empty if its caller has gone."""
+        entry = self._again.popleft()
+        self.waiting -= entry.rows
+        if entry.over:
+            self._gone(entry)
+            return []
+        return [entry]
+
+    def _crew_changed(self) -> None:
+        """An instance died, or is back."""
+        assert self._crew is not None  # noqa: S101 - it is what calls
+        resting = self._crew.resting
+        self._shut = self._closing or bool(resting)
+        if resting:
+            self._fail_all(Quarantined(f"model {self._model!r} is {resting}"))
+        self._pump()
 
     def _learn(self, entries: list[Ticket], ran: batch.Ran) -> None:
         if not ran.whole:
@@ -332,36 +389,60 @@ class Scheduler:
 
     def expire(self, now: float) -> None:
         """Answer whoever's deadline has passed, queued or running; called a few times a second."""
-        for line in self._lines.values():
+        for line in (self._again, *self._lines.values()):
             for entry in line:
                 if entry.deadline <= now:
                     self._fail(entry, DeadlineExceeded(self._late(entry)))
-        for entries in self._running:
-            for entry in entries:
-                if entry.deadline <= now:
-                    self._fail(
-                        entry, DeadlineExceeded(f"model {self._model!r} is still running past the deadline")
-                    )
+        if self._crew is None:
+            return
+        for entry in self._crew.entries():
+            if entry.deadline <= now:
+                self._fail(
+                    entry, DeadlineExceeded(f"model {self._model!r} is still running past the deadline")
+                )
+        self._crew.expire(now)
 
     async def drain(self) -> None:
         """Refuse newcomers and return when everybody who was accepted is answered."""
-        self._closing = True
-        if self._lines or self._running:
+        self._closing = self._shut = True
+        if self._lines or self._again or self._busy:
             self._drained = self._loop.create_future()
             await self._drained
 
     def close(self) -> None:
         """End the threads; after ``drain``."""
-        for thread in self._threads:
-            thread.close()
+        if self._crew is not None:
+            self._crew.close()
+
+    @property
+    def _busy(self) -> bool:
+        return self._crew is not None and self._crew.busy
 
     def _look_drained(self) -> None:
-        if self._drained and not self._drained.done() and not self._lines and not self._running:
+        waiting = self._lines or self._again or self._busy
+        if self._drained and not self._drained.done() and not waiting:
             self._drained.set_result(None)
+
+    # -- what is told of it ----------------------------------------------------------------------
+
+    @property
+    def cap(self) -> int:
+        return self.policy.cap
+
+    @property
+    def restarts(self) -> int:
+        return self._crew.restarts if self._crew is not None else 0
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody can be answered at present; empty while all is well."""
+        if self.broken is not None:
+            return f"the batch policy failed: {self.broken}"
+        return self._crew.resting if self._crew is not None else ""
 
 
 def _rows(entries: list[Ticket]) -> int:
-    size = 0
+    rows = 0
     for entry in entries:
-        size += entry.rows
-    return size
+        rows += entry.rows
+    return rows

@@ -43,12 +43,12 @@ async def bring_up(
         policy = _policy(spec, warmth)
         in_loop = warmth.isolation == "inline"
         scheduler = Scheduler(
-            session,
+            [session] * (1 if in_loop else instances),
             policy,
             spec,
             version,
             batched=warmth.batched,
-            instances=0 if in_loop else instances,
+            inline=in_loop,
             recorder=recorder,
         )
     except PenstockError:
@@ -71,7 +71,7 @@ async def bring_up(
         run_ms=warmth.run_seconds * 1e3,
         load_seconds=perf_counter() - start,
     )
-    return Live(state, session, scheduler, check)
+    return Live(state, scheduler, check, session.close)
 
 
 def _engine(spec: ModelSpec, path: Path) -> Engine:

@@ -1,13 +1,12 @@
 """The live versions of every model: an immutable table, swapped whole, read by every request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
 from penstock.core.errors import ModelNotReady, UnknownModel, UnknownVersion
-from penstock.core.ports import Session
+from penstock.core.ports import Executor
 from penstock.core.types import ModelState
-from penstock.scheduling.scheduler import Scheduler
 from penstock.serving.check import Check
 
 
@@ -15,9 +14,10 @@ class Live(Struct, frozen=True, eq=False):
     """A version that serves."""
 
     state: ModelState
-    session: Session
-    scheduler: Scheduler
+    executor: Executor
     check: Check
+    close: Callable[[], None]
+    """Gives the memory back; blocks, after the executor was closed."""
 
 
 class Shelf(Struct, frozen=True, eq=False):

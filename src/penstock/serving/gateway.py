@@ -30,4 +30,4 @@ class Gateway:
             version = request.version if isinstance(error, InvalidRequest) else ""
             self._refused(model, version, reason(error))
             raise
-        return live.scheduler(request)
+        return live.executor(request)

@@ -1,0 +1,166 @@
+"""The instances of one version: which are free, what runs on them, and those that died and come back."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from penstock.core.errors import InstanceLost, one_line
+from penstock.core.ports import Session
+from penstock.core.ticket import Ticket
+from penstock.scheduling import batch, restart
+from penstock.scheduling.batch import Ran
+from penstock.scheduling.instance import Instance
+
+log = logging.getLogger("penstock.crew")
+
+Done = Callable[[list[Ticket], float, Ran], None]
+"""Told of a batch: its requests, when it began (monotonic seconds), and what came of it."""
+
+
+class Running(Struct, frozen=True, eq=False):
+    """A batch that an instance runs now."""
+
+    instance: Instance
+    entries: list[Ticket]
+    started: float
+
+
+class Crew:
+    """Lives on the event loop; ``changed`` is called when an instance died, or came back."""
+
+    def __init__(
+        self, name: str, sessions: Sequence[Session], hang: float, done: Done, changed: Callable[[], None]
+    ) -> None:
+        """``hang``: seconds after which a process is ended when nobody waits for its batch any more."""
+        self.name = name
+        self.restarts = 0
+        self._loop = asyncio.get_running_loop()
+        self._hang = hang
+        self._done = done
+        self._changed = changed
+        self._all = [Instance(session, f"{name}-{i}", self._loop) for i, session in enumerate(sessions)]
+        self._idle = list(self._all)
+        self._running: list[Running] = []
+        self._down: set[Instance] = set()
+        self._rest = ""
+        self._closed = False
+        for instance in self._all:
+            self._watch(instance)
+
+    @property
+    def free(self) -> bool:
+        return bool(self._idle)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    @property
+    def resting(self) -> str:
+        """Why no instance is left and none will be back at once; empty otherwise."""
+        return self._rest if len(self._down) == len(self._all) else ""
+
+    def start(self, entries: list[Ticket], started: float) -> None:
+        """Run a batch on a free instance."""
+        instance = self._idle.pop()
+        running = Running(instance, entries, started)
+        self._running.append(running)
+        instance.submit(
+            partial(
+                batch.run,
+                instance.session,
+                [entry.request.inputs for entry in entries],
+                [entry.rows for entry in entries],
+                entries[0].request.outputs,
+            ),
+            partial(self._finished, running),
+        )
+
+    def _finished(self, running: Running, ran: Ran) -> None:
+        self._running.remove(running)
+        instance = running.instance
+        if ran.lost is None:
+            instance.ends = 0
+            self._idle.append(instance)
+        else:
+            self._ended(instance, ran.lost)
+        self._done(running.entries, running.started, ran)
+
+    def expire(self, now: float) -> None:
+        """Answers nobody; ends processes that hang."""
+        for running in self._running:
+            over = now - running.started > self._hang and all(entry.over for entry in running.entries)
+            if over and running.instance.mortal is not None:
+                log.error("%s: a batch ran for over %.1f s; its process is ended", self.name, self._hang)
+                running.instance.mortal.kill()
+
+    def entries(self) -> list[Ticket]:
+        """Every request that runs now."""
+        return [entry for running in self._running for entry in running.entries]
+
+    # -- those that died -------------------------------------------------------------------------
+
+    def _watch(self, instance: Instance) -> None:
+        if instance.mortal is not None:
+            self._loop.add_reader(instance.mortal.sentinel, self._died, instance)
+
+    def _died(self, instance: Instance) -> None:
+        """The process ended; one that was running says so itself, by failing its run."""
+        assert instance.mortal is not None  # noqa: S101 - only those are watched
+        self._loop.remove_reader(instance.mortal.sentinel)
+        if instance in self._idle:
+            self._idle.remove(instance)
+            self._ended(instance, InstanceLost("it ended while it was idle"))
+
+    def _ended(self, instance: Instance, why: InstanceLost) -> None:
+        if self._closed:
+            return
+        instance.ends += 1
+        self._down.add(instance)
+        wait = restart.delay(instance.ends)
+        log.error("%s: a process ended: %s; started again in %.1f s", self.name, why, wait)
+        if restart.resting(instance.ends):
+            at = f"{instance.ends} times in a row, last because {why}"
+            self._rest = f"quarantined: its processes ended {at}; the next start is in {wait:.0f} s or less"
+        else:
+            self._rest = ""
+        self._loop.call_later(wait, self._begin, instance)
+        self._changed()
+
+    def _begin(self, instance: Instance) -> None:
+        if self._closed:
+            return
+        self.restarts += 1
+        assert instance.mortal is not None  # noqa: S101 - only those end
+        instance.submit(partial(_restart, instance.mortal.restart), partial(self._begun, instance))
+
+    def _begun(self, instance: Instance, error: Exception | None) -> None:
+        if self._closed:
+            return
+        if error is not None:
+            self._ended(instance, InstanceLost(f"it would not start again: {one_line(error)}"))
+            return
+        log.info("%s: a process is back", self.name)
+        self._down.discard(instance)
+        self._idle.append(instance)
+        self._watch(instance)
+        self._changed()
+
+    def close(self) -> None:
+        """End the threads, without waiting for what they do."""
+        self._closed = True
+        for instance in self._all:
+            if instance.mortal is not None:
+                self._loop.remove_reader(instance.mortal.sentinel)
+            instance.close()
+
+
+def _restart(begin: Callable[[], None]) -> Exception | None:
+    try:
+        begin()
+    except Exception as error:  # noqa: BLE001 - whatever a framework raises; the next try may be better
+        return error
+    return None
