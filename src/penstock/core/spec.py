@@ -97,9 +97,9 @@ class OpenVino(Struct, frozen=True, kw_only=True):
     """``[openvino]`` in model.toml."""
 
     hint: Literal["", "latency", "throughput", "cumulative_throughput"] = ""
-    """Performance hint; empty: streams and threads as ``[instances]`` says."""
+    """Performance hint; empty: streams and threads as ``[instances]`` says, throughput beyond the CPU."""
     precision: Literal["", "f32", "f16", "bf16"] = ""
-    """Inference precision; empty leaves it to the device (bf16 on a CPU that has it)."""
+    """Inference precision; empty: the file's own, where OpenVINO would take bf16 or f16 by itself."""
     properties: Mapping[str, Scalar] = {}
     """OpenVINO's own properties by name, e.g. ``NUM_STREAMS``."""
 
