@@ -17,7 +17,8 @@ from benchmarks import fixtures
 from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed
 from penstock.core.spec import Instances, ModelSpec, Onnx, TensorSpec
 from penstock.core.tensors import dtype_of, to_bytes
-from penstock.engines.onnx import OnnxEngine, OnnxSession
+from penstock.engines.onnx import OnnxEngine, OnnxSession, SerialSession, read_signature
+from penstock.engines.onnx_start import start
 
 DATATYPES = {
     "BOOL": (TensorProto.BOOL, [[True, False], [False, True]]),
@@ -269,13 +270,46 @@ def test_a_provider_that_is_not_there_is_refused_with_those_that_are(tmp_path: P
         load(identity(tmp_path), providers=("CUDAExecutionProvidr",))
 
 
-def test_a_provider_that_does_not_start_is_refused_not_replaced(tmp_path: Path) -> None:
-    """ONNX Runtime itself would go on with the CPU: see what the session says that it has."""
-    from penstock.engines.onnx import _check_provider
+def test_a_provider_that_takes_no_node_is_refused_unless_the_cpu_is_named_too(tmp_path: Path) -> None:
+    """ONNX Runtime itself would go on with the CPU without a word; Azure's runs custom nodes only."""
+    path = fixtures.write(tmp_path, "tiny", "1", fixtures.tiny())
+    with pytest.raises(LoadFailed, match=r"^AzureExecutionProvider took no node of the model$"):
+        load(path, providers=("AzureExecutionProvider",))
+    session = load(path, providers=("AzureExecutionProvider", "CPUExecutionProvider"))
+    assert session.device == "cpu (AzureExecutionProvider took no node of the model)"
+    assert (session.concurrency, load(path).device) == (0, "cpu")
 
-    inner = onnxruntime.InferenceSession(identity(tmp_path), providers=["CPUExecutionProvider"])
-    with pytest.raises(LoadFailed, match=r"CUDAExecutionProvider could not start.*fell back to CPU"):
-        _check_provider("CUDAExecutionProvider", inner)
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="has CUDA")
+def test_a_fall_back_to_the_cpu_is_only_for_who_asks_for_it(tmp_path: Path) -> None:
+    path = identity(tmp_path)
+    with pytest.raises(LoadFailed, match=r"device 'cuda'; have .*pip install onnxruntime-gpu"):
+        OnnxEngine().open(ModelSpec(device="cuda"), path)
+    fallen = OnnxEngine().open(ModelSpec(device=("cuda", "cpu")), path)
+    assert fallen.device == "cpu (nothing in this build for cuda)"
+
+
+def test_a_session_of_one_run_at_a_time_answers_as_any_other(tmp_path: Path) -> None:
+    """DirectML's sessions are such; here ONNX Runtime's on the CPU stands in."""
+    import onnxruntime as ort
+
+    path = fixtures.write(tmp_path, "tiny", "1", fixtures.tiny())
+    started = start(ort, ModelSpec(), path, lambda inner: read_signature(path.name, inner))
+    serial = SerialSession(started, read_signature(path.name, started.inner))
+    x = {"x": np.ones((3, 32), np.float32)}
+    assert serial.run(x)["y"].tolist() == load(path).run(x)["y"].tolist()
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(), reason="needs onnxruntime-gpu"
+)
+def test_cuda_runs_what_the_cpu_runs(tmp_path: Path) -> None:
+    path = fixtures.write(tmp_path, "tiny", "1", fixtures.tiny())
+    session = OnnxEngine().open(ModelSpec(device="cuda"), path)
+    x = {"x": np.random.default_rng(3).standard_normal((7, 32), dtype=np.float32)}
+    np.testing.assert_allclose(session.run(x)["y"], load(path).run(x)["y"], rtol=1e-3)
+    assert session.device.startswith("cuda:0 (CUDAExecutionProvider ")
+    assert session.concurrency == 2
 
 
 def test_provider_options_are_passed_on_and_must_belong_to_a_provider(tmp_path: Path) -> None:

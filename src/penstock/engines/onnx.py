@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,12 @@ from penstock.core.errors import InvalidRequest, LoadFailed
 from penstock.core.spec import Isolation, ModelSpec, Signature, TensorSpec
 from penstock.core.tensors import Array, dtype_of
 from penstock.core.types import Tensors
+from penstock.engines.declared import check_declared
 from penstock.engines.files import find
-from penstock.engines.onnx_options import FATAL, choose_providers, said, session_options
+from penstock.engines.memory import trim
+from penstock.engines.onnx_devices import CUDA, DML
+from penstock.engines.onnx_options import FATAL
+from penstock.engines.onnx_start import Started, start
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -48,32 +53,26 @@ class OnnxEngine:
         import onnxruntime as ort
 
         path = find(spec, files, USUAL_FILE)
-        providers = choose_providers(spec.onnx, ort.get_available_providers())
         # Whatever goes wrong is raised, and answered by whoever called; stderr is not ours to fill.
         ort.set_default_logger_severity(FATAL)
-        options = session_options(ort, spec)
-        try:
-            inner = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
-        except Exception as error:
-            why = said(error).replace(str(path), path.name)
-            raise LoadFailed(f"ONNX Runtime refuses {path.name}: {why}") from error
-        _check_provider(providers[0][0], inner)
-        signature = _signature(path.name, inner)
+        started = start(ort, spec, path, lambda inner: read_signature(path.name, inner))
+        signature = read_signature(path.name, started.inner)
+        check_declared(spec, signature, path.name)
         _check_mix(path.name, signature)
-        return OnnxSession(inner, signature, options.intra_op_num_threads)
+        return (SerialSession if DML in started.running else OnnxSession)(started, signature)
 
 
 class OnnxSession:
     """One loaded model; ``run`` lets go of the GIL and may be called by several threads at once."""
 
     platform = "onnxruntime_onnx"
-    device = "cpu"
-    concurrency = 0
 
-    def __init__(self, inner: "InferenceSession", signature: Signature, threads: int) -> None:
+    def __init__(self, started: Started, signature: Signature) -> None:
         self.signature = signature
-        self.threads = threads
-        self._inner: InferenceSession | None = inner
+        self.device = started.device
+        self.threads = started.threads
+        self.concurrency = _concurrency(started)
+        self._inner: InferenceSession | None = started.inner
         self._all = [spec.name for spec in signature.outputs]
         self._texts = _has(signature.inputs, "BYTES")
         self._takes_bfloat16 = _has(signature.inputs, "BF16")
@@ -106,20 +105,30 @@ class OnnxSession:
     def close(self) -> None:
         """Gives weights, arena and threads back, as far as the C library lets go of them."""
         self._inner = None
-        _trim()
+        trim()
 
 
-def _check_provider(wanted: str, inner: "InferenceSession") -> None:
-    """ONNX Runtime falls back to the CPU without a word when a provider cannot start."""
-    got = inner.get_providers()
-    if wanted not in got:
-        raise LoadFailed(
-            f"execution provider {wanted} could not start (are its libraries and its device there?); "
-            f"ONNX Runtime fell back to {', '.join(got)}"
-        )
+class SerialSession(OnnxSession):
+    """For providers whose sessions take one run at a time (onnxruntime.ai, "DirectML Execution Provider")."""
+
+    def __init__(self, started: Started, signature: Signature) -> None:
+        super().__init__(started, signature)
+        self._turn = Lock()
+
+    def run(self, inputs: Tensors, outputs: Sequence[str] = (), /) -> Tensors:
+        with self._turn:
+            return super().run(inputs, outputs)
 
 
-def _signature(file: str, inner: "InferenceSession") -> Signature:
+def _concurrency(started: Started) -> int:
+    """Two runs at once keep a CUDA device busy while one of them copies."""
+    if started.device.startswith("cpu"):
+        return 0
+    return 2 if CUDA in started.running else 1
+
+
+def read_signature(file: str, inner: "InferenceSession") -> Signature:
+    """Raises LoadFailed for what is no tensor, or of a datatype that V2 has no name for."""
     return Signature(
         tuple(_tensor(file, "input", arg) for arg in inner.get_inputs()),
         tuple(_tensor(file, "output", arg) for arg in inner.get_outputs()),
@@ -193,11 +202,3 @@ def _array(value: Any) -> Array:
         return array
     raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
     return np.frombuffer(raw, dtype_of("BF16")).reshape(value.shape())
-
-
-def _trim() -> None:
-    """Asks glibc for the freed pages that it keeps; nothing on other C libraries."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError):
-        pass

@@ -1,11 +1,11 @@
-"""ONNX Runtime's execution providers and session options, from a model's settings."""
+"""ONNX Runtime's session options, from a model's settings."""
 
 import os
 from typing import TYPE_CHECKING, Any
 
-from penstock.core.errors import BadSetting, LoadFailed, one_line
+from penstock.core.errors import BadSetting, one_line
 from penstock.core.schema import nearest
-from penstock.core.spec import ModelSpec, Onnx, Scalar
+from penstock.core.spec import ModelSpec, Scalar
 
 if TYPE_CHECKING:
     from onnxruntime import SessionOptions
@@ -14,20 +14,6 @@ CONFIG = {"session.intra_op.allow_spinning": "0"}
 """Idle pool threads sleep: by default they spin, and eat the event loop's share of the cores."""
 FATAL = 4
 """The log severity below which ONNX Runtime is silent."""
-
-
-def choose_providers(onnx: Onnx, available: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Providers with their options, in order; raises LoadFailed for one that this build lacks."""
-    wanted = list(dict.fromkeys(onnx.providers or ("CPUExecutionProvider",)))
-    for name in wanted:
-        if name not in available:
-            raise LoadFailed(
-                f"this build of ONNX Runtime has no execution provider {name!r}; have {', '.join(available)}"
-            )
-    for name in onnx.provider_options:
-        if name not in wanted:
-            raise BadSetting(f"onnx.provider_options: {name!r} is not in providers; {nearest(name, wanted)}")
-    return [(name, dict(onnx.provider_options.get(name, {}))) for name in wanted]
 
 
 def session_options(ort: Any, spec: ModelSpec) -> "SessionOptions":
