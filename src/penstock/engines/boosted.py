@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from penstock.core.spec import TensorSpec
-from penstock.core.tensors import Array
+from penstock.core.tensors import Array, dtype_of
 from penstock.core.types import Tensors
 from penstock.engines.tabular import Answer, Rows
 
@@ -62,7 +62,8 @@ def answers(rows: Rows, predict: Predict, meaning: Meaning, whole: type[np.float
     def answer(inputs: Tensors, names: Sequence[str]) -> Tensors:
         x = rows.matrix(inputs)
         x = x if x.dtype in (np.float32, np.float64) else x.astype(whole)
-        values = predict(x).reshape(len(x), *meaning.tail)
+        values = predict(x) if len(x) else np.empty(0, dtype_of(meaning.datatype))
+        values = values.reshape(len(x), *meaning.tail)
         made = {"predict": meaning.predict, "predict_proba": meaning.predict_proba}
         return {name: made[name](values) for name in names}
 
