@@ -1,6 +1,6 @@
 """The seams: what a handler, an engine, a session, a policy, a store and a recorder must be."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +52,8 @@ class Restartable(Session, Protocol):
 
     sentinel: int
     """A file descriptor that becomes readable when it dies; another after a restart."""
+    warm_up: "Callable[[Restartable], object] | None"
+    """Called after each restart, before it takes requests."""
 
     def merge(self, parts: Sequence[Tensors], /) -> Tensors:
         """Requests joined on axis 0, where the next ``run`` needs no other copy."""
@@ -142,6 +144,11 @@ class Executor(Protocol):
         ...
 
     @property
+    def idle(self) -> bool:
+        """Nobody waits and nothing runs."""
+        ...
+
+    @property
     def cap(self) -> int:
         """The batch size, in rows, that would be chosen under load now; 0 where there is none."""
         ...
@@ -196,7 +203,7 @@ class NullRecorder:
 class Models(Protocol):
     """What doors ask of the control plane; implemented by ``serving``.
 
-    All but ``load`` and ``unload`` answer at once from memory.
+    All but ``describe``, ``load`` and ``unload`` answer at once from memory.
     """
 
     @property
@@ -214,6 +221,12 @@ class Models(Protocol):
 
     def statistics(self, model: str = "", version: str = "") -> Sequence[Statistics]:
         """Of what is loaded; raises UnknownModel or UnknownVersion."""
+        ...
+
+    async def describe(self, model: str, version: str = "") -> ModelState:
+        """As ``state``, but a cold model that was never loaded is loaded first, so that it can tell its
+        signature; raises what a request for it would.
+        """
         ...
 
     async def load(self, model: str, parameters: Mapping[str, Any] | None = None) -> None:

@@ -45,6 +45,7 @@ class Crew:
         self._idle = list(self._all)
         self._running: list[Running] = []
         self._down: set[Instance] = set()
+        self._watched: dict[Instance, int] = {}
         self._rest = ""
         self._closed = False
         for instance in self._all:
@@ -105,17 +106,25 @@ class Crew:
 
     def _watch(self, instance: Instance) -> None:
         if instance.mortal is not None:
+            self._watched[instance] = instance.mortal.sentinel
             self._loop.add_reader(instance.mortal.sentinel, self._died, instance)
 
+    def _unwatch(self, instance: Instance) -> None:
+        """Before its descriptor is closed, whose number the system then gives to another."""
+        sentinel = self._watched.pop(instance, None)
+        if sentinel is not None:
+            self._loop.remove_reader(sentinel)
+
     def _died(self, instance: Instance) -> None:
-        """The process ended; one that was running says so itself, by failing its run."""
-        assert instance.mortal is not None  # noqa: S101 - only those are watched
-        self._loop.remove_reader(instance.mortal.sentinel)
+        self._unwatch(instance)
         if instance in self._idle:
             self._idle.remove(instance)
             self._ended(instance, InstanceLost("it ended while it was idle"))
+        elif instance.mortal is not None:
+            instance.mortal.kill()  # its run fails even if something that it forked lives on
 
     def _ended(self, instance: Instance, why: InstanceLost) -> None:
+        self._unwatch(instance)
         if self._closed:
             return
         instance.ends += 1
@@ -153,8 +162,7 @@ class Crew:
         """End the threads, without waiting for what they do."""
         self._closed = True
         for instance in self._all:
-            if instance.mortal is not None:
-                self._loop.remove_reader(instance.mortal.sentinel)
+            self._unwatch(instance)
             instance.close()
 
 

@@ -405,7 +405,7 @@ class Scheduler:
     async def drain(self) -> None:
         """Refuse newcomers and return when everybody who was accepted is answered."""
         self._closing = self._shut = True
-        if self._lines or self._again or self._busy:
+        if not self.idle:
             self._drained = self._loop.create_future()
             await self._drained
 
@@ -419,8 +419,7 @@ class Scheduler:
         return self._crew is not None and self._crew.busy
 
     def _look_drained(self) -> None:
-        waiting = self._lines or self._again or self._busy
-        if self._drained and not self._drained.done() and not waiting:
+        if self._drained and not self._drained.done() and self.idle:
             self._drained.set_result(None)
 
     # -- what is told of it ----------------------------------------------------------------------
@@ -428,6 +427,10 @@ class Scheduler:
     @property
     def cap(self) -> int:
         return self.policy.cap
+
+    @property
+    def idle(self) -> bool:
+        return not (self._lines or self._again or self._busy)
 
     @property
     def restarts(self) -> int:

@@ -1,10 +1,11 @@
 """Made-up inputs for a model of which only the signature is known."""
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
-from penstock.core.errors import one_line
+from penstock.core.errors import InstanceLost, one_line
 from penstock.core.ports import Session
 from penstock.core.spec import Signature, TensorSpec
 from penstock.core.tensors import Array, dtype_of
@@ -45,6 +46,8 @@ def find_size(session: Session, rng: np.random.Generator) -> tuple[int | None, s
     for size in _sizes(session.signature):
         try:
             session.run(synthesize(session.signature, 1, rng, size))
+        except InstanceLost:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a framework raises
             trouble = trouble or one_line(error)
         else:
@@ -57,3 +60,16 @@ def _sizes(signature: Signature) -> tuple[int, ...]:
         return (1,)
     images = any(len(spec.shape) >= 4 for spec in signature.inputs)
     return IMAGE_SIZES if images else VECTOR_SIZES
+
+
+def prepare(session: Session, sizes: Sequence[int], size: int | None) -> None:
+    """Run once at each number of rows, so that no request pays for what first runs cost.
+
+    ``size`` is of the variable axes, None where the model cannot be run on made-up input.
+    Raises what runs raise.
+    """
+    if size is None:
+        return
+    rng = np.random.default_rng(0)
+    for rows in sizes:
+        session.run(synthesize(session.signature, rows, rng, size))

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 from msgspec import Struct
 
-from penstock.core.errors import one_line
+from penstock.core.errors import InstanceLost, one_line
 from penstock.core.ports import Session
 from penstock.core.spec import Instances, Isolation, ModelSpec, Signature
 from penstock.core.tensors import Array
@@ -50,6 +50,13 @@ class Warm(Struct, frozen=True):
     samples: list[Sample]
     isolation: Isolation
     run_seconds: float
+    size: int | None = None
+    """Of the variable axes, with which it was run; None where it could not be."""
+
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of rows that were measured, in order."""
+        return sorted({rows for rows, _ in self.samples})
 
 
 def warm(session: Session, spec: ModelSpec, usual: Isolation = "thread", budget: float = SWEEP) -> Warm:
@@ -65,7 +72,7 @@ def warm(session: Session, spec: ModelSpec, usual: Isolation = "thread", budget:
     verdict = verify_batching(session, rng, size)
     samples = sweep(session, rng, size, batched=verdict.batched, budget=budget, max_rows=_most(spec))
     isolation = choose_isolation(samples, spec, usual)
-    return Warm(verdict.batched, verdict.reason, samples, isolation, row_seconds(samples))
+    return Warm(verdict.batched, verdict.reason, samples, isolation, row_seconds(samples), size)
 
 
 def _most(spec: ModelSpec) -> int:
@@ -97,6 +104,8 @@ def verify_batching(session: Session, rng: np.random.Generator, size: int = 1) -
         try:
             alone = [session.run(inputs) for inputs in singles]
             whole = session.run(together)
+        except InstanceLost:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a framework raises
             return Batchability(False, f"{_TOGETHER} rows cannot be run together: {one_line(error)}")
         reason = _compare(alone, whole)
@@ -178,6 +187,8 @@ def sweep(
         inputs = synthesize(session.signature, rows, rng, size)
         try:
             seconds = _measure(session, inputs, end, clock)
+        except InstanceLost as lost:
+            raise InstanceLost(f"{lost}, running {rows} rows (batching.max_rows bounds them)") from None
         except Exception:  # noqa: BLE001 - e.g. out of memory: smaller batches still serve
             break
         samples.extend((rows, each) for each in seconds)
@@ -232,20 +243,26 @@ def choose_isolation(samples: Sequence[Sample], spec: ModelSpec, usual: Isolatio
 
 
 def choose_layout(
-    instances: Instances, cores: int, row_seconds: float = 0.0, *, accelerated: bool = False
+    instances: Instances,
+    cores: int,
+    row_seconds: float = 0.0,
+    *,
+    accelerated: bool = False,
+    concurrency: int = 0,
 ) -> tuple[int, int]:
     """(instances, threads of each); what the settings name is kept.
 
     One thread each and as many instances as cores: the most throughput, and for short runs the
     shortest too, as waking a sleeping pool costs what it saves (figures in docs/guide/onnx.md).
     ``row_seconds``, once measured on one thread, asks for more threads where a row is slow.
-    ``accelerated``: the model runs on another device, which one instance keeps busy.
+    ``accelerated``: the model runs on another device, which one instance keeps busy, or as many as its
+    session says (``concurrency``).
     """
     if instances.count and instances.threads:
         return instances.count, instances.threads
     if instances.count:
         return instances.count, max(1, cores // instances.count)
     if accelerated:
-        return 1, instances.threads or 1
+        return concurrency or 1, instances.threads or 1
     threads = instances.threads or min(cores, max(1, ceil(row_seconds / SLOW_ROW)))
     return max(1, cores // threads), threads

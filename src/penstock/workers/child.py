@@ -1,0 +1,153 @@
+"""The child process of a worker: opens a model, and runs the batches that its server lays out."""
+
+import faulthandler
+import fcntl
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from penstock.core.errors import InstanceLost, PenstockError, one_line
+from penstock.core.importing import find
+from penstock.core.ports import Engine, Session
+from penstock.core.tensors import Array, datatype_of
+from penstock.engines import ENGINES
+from penstock.workers import messages
+from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Refused, Run
+from penstock.workers.segment import Segment, join, room, view
+
+
+def main(channel: int, lifeline: int) -> None:
+    """Serve the socket until it ends; ``lifeline`` is a pipe that ends with the server."""
+    faulthandler.enable()
+    _die_with(lifeline)
+    _prefer_as_victim()
+    wire = Channel(socket.socket(fileno=channel))
+    try:
+        message, _ = wire.receive()
+        session = _open(wire, message)
+        if session is not None:
+            Loop(wire, session).forever()
+    except InstanceLost:
+        pass  # the server hung up
+
+
+def _open(wire: Channel, message: messages.Message) -> Session | None:
+    assert isinstance(message, Open)  # noqa: S101 - the protocol begins so
+    sys.path[:] = message.path
+    if message.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, message.cores)
+    try:
+        engine: Engine = find(message.engine, ENGINES, "engine")()
+        session = engine.open(message.spec, Path(message.files))
+    except Exception as error:  # noqa: BLE001 - whatever a framework raises is the answer
+        wire.send(refused(error))
+        return None
+    gc.freeze()
+    wire.send(
+        Opened(
+            session.signature,
+            session.platform,
+            getattr(session, "device", "cpu"),
+            session.threads,
+            getattr(session, "concurrency", 0),
+        )
+    )
+    return session
+
+
+def refused(error: Exception) -> Refused:
+    """An error as a message; foreign ones have no kind."""
+    if isinstance(error, PenstockError):
+        return Refused(type(error).__name__, str(error))
+    return Refused("", one_line(error))
+
+
+class Loop:
+    """Runs batches one after another."""
+
+    def __init__(self, wire: Channel, session: Session) -> None:
+        self._wire = wire
+        self._session = session
+        self._requests: Array = np.empty(0, np.uint8)
+        self._replies: dict[int, Array] = {}
+
+    def forever(self) -> None:
+        """Until the server hangs up; then the session gives back what it holds."""
+        try:
+            while True:
+                message, fds = self._wire.receive()
+                assert isinstance(message, Run)  # noqa: S101 - nothing else is said now
+                self._one(message, fds)
+        finally:
+            self._session.close()
+
+    def _one(self, message: Run, fds: list[int]) -> None:
+        if message.grown:
+            self._requests = _map(fds[0], message.grown)
+        try:
+            inputs = {block.name: view(self._requests, block) for block in message.inputs}
+            for array in inputs.values():
+                array.flags.writeable = False
+            outputs = self._session.run(inputs, message.outputs)
+            self._answer(message.slot, outputs)
+        except InstanceLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is the answer
+            self._wire.send(refused(error))
+
+    def _answer(self, slot: int, outputs: Mapping[str, Array]) -> None:
+        arrays = {name: _checked(name, array) for name, array in outputs.items()}
+        joined = join([arrays]) if arrays else []
+        offsets, need = room(one.size for one in joined)
+        reply = self._replies.get(slot)
+        if reply is None or len(reply) < need:
+            reply = self._replies[slot] = self._grow(need)
+        blocks = tuple(one.write(reply, offset) for one, offset in zip(joined, offsets, strict=True))
+        self._wire.send(messages.Ran(blocks))
+
+    def _grow(self, need: int) -> Array:
+        self._wire.send(Grow(need))
+        message, fds = self._wire.receive()
+        assert isinstance(message, Grown)  # noqa: S101 - the only answer to that
+        return _map(fds[0], message.size)
+
+
+def _checked(name: str, array: object) -> Array:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"output {name!r} is a {type(array).__name__}; it must be a numpy array")
+    datatype_of(array.dtype)  # raises where it has no V2 datatype
+    return array
+
+
+def _map(fd: int, size: int) -> Array:
+    segment = Segment(fd, size)
+    segment.close()
+    return segment.root()
+
+
+def _die_with(lifeline: int) -> None:
+    """The kernel ends us when the server does, though the model be in an endless loop.
+
+    SIGIO, whose default is to end the process, comes when the other end of the pipe is closed.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _prefer_as_victim() -> None:
+    """When memory runs out the kernel is to end a worker, which comes back, and not the server."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("500")
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

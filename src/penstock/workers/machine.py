@@ -1,0 +1,60 @@
+"""What the machine has to share out: cores for each process, and memory for how many."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+SHARE = 0.8
+"""Of the memory that is free, for more processes of one model."""
+
+
+def cores() -> list[int]:
+    """Those that this process may use, where the system tells (macOS does not)."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def place(count: int, threads: int, cores: Sequence[int]) -> list[tuple[int, ...]]:
+    """Cores for each of ``count`` processes: their own where they fill the machine, else any (empty).
+
+    Fewer processes than fill it are left to the system: another model's would be put on the same cores
+    while others stand idle. Pure.
+    """
+    if count < 2 or count * threads != len(cores):
+        return [()] * count
+    return [tuple(cores[at * threads : (at + 1) * threads]) for at in range(count)]
+
+
+def affordable(wanted: int, each: int, free: int) -> int:
+    """How many processes to have, when one of ``each`` bytes runs already and so much is free. Pure."""
+    if not each or not free:
+        return wanted
+    return max(1, min(wanted, 1 + int(free * SHARE) // each))
+
+
+def free_memory() -> int:
+    """Bytes that may still be taken without swapping or being killed; 0 where the system does not tell."""
+    found = [free for free in (_meminfo(), _cgroup()) if free is not None]
+    return min(found, default=0)
+
+
+def _meminfo() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def _cgroup() -> int | None:
+    """A container's limit (cgroup v2), which /proc/meminfo knows nothing of."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+        return None if limit == "max" else max(0, int(limit) - used)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,123 @@
+"""A child process: how it is started, what it prints, how it ended."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from threading import Thread
+from typing import IO
+
+log = logging.getLogger("penstock.model")
+
+CHILD = "penstock.workers.child"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
+QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Idle compute threads sleep; by default they spin, and eat the event loop's share of the cores."""
+LINE = 2000
+"""Characters of a printed line that are kept."""
+_GRACE = 5.0
+
+
+class Process:
+    """Runs ``penstock.workers.child`` in a session of its own, out of reach of the terminal's Ctrl-C."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        """Blocks for some milliseconds."""
+        self._name = name
+        self._said: deque[str] = deque(maxlen=20)
+        ours, theirs = socket.socketpair()
+        self.socket = ours
+        lifeline, self._lifeline = os.pipe()
+        self.sentinel, alive = os.pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                # -P: what lies in the working directory must not shadow modules before sys.path is set
+                [sys.executable, "-P", "-m", CHILD, str(theirs.fileno()), str(lifeline), name],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment(os.environ, threads),
+                pass_fds=(theirs.fileno(), lifeline, alive),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            os.close(self._lifeline)
+            os.close(self.sentinel)
+            raise
+        finally:
+            theirs.close()
+            os.close(lifeline)
+            os.close(alive)
+        self.pid = self._process.pid
+        if hasattr(os, "pidfd_open"):  # what it has forked may outlive it, and hold the pipe
+            os.close(self.sentinel)
+            self.sentinel = os.pidfd_open(self.pid)
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        Thread(target=self._listen, args=(self._process.stdout,), name=f"{name}-output", daemon=True).start()
+
+    def _listen(self, output: IO[bytes]) -> None:
+        with output:
+            while line := output.readline(LINE):
+                text = line.decode(errors="replace").rstrip()
+                if text:
+                    self._said.append(text)
+                    log.info("%s: %s", self._name, text)
+
+    def kill(self) -> None:
+        """The process and what it started, at once; from any thread, any number of times."""
+        if self._process.poll() is None:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def ended(self) -> str:
+        """How it ended: waits a moment for it to do so, and ends it otherwise."""
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+            return "it stopped answering and was ended"
+        return _words(code, self._said)
+
+    def close(self) -> None:
+        """Wait for it to end by itself, then end it, and let go of everything."""
+        try:
+            self._process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+        for fd in (self.sentinel, self._lifeline):
+            os.close(fd)
+
+    def resident(self) -> int:
+        """Bytes of memory that it holds now; 0 where the system does not tell."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as file:  # noqa: PTH123 - cheaper than a Path
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError, ValueError):
+            return 0
+
+
+def environment(ours: Mapping[str, str], threads: int) -> dict[str, str]:
+    """The child's variables: what the user has set is kept, and threads are as many as it was given."""
+    return QUIET | dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(ours) | {"PYTHONUNBUFFERED": "1"}
+
+
+def _words(code: int, said: deque[str]) -> str:
+    if code >= 0:
+        how = f"exit status {code}"
+    else:
+        try:
+            how = f"signal {-code} ({signal.Signals(-code).name})"
+        except ValueError:
+            how = f"signal {-code}"
+    # Tracebacks end with what matters; faulthandler's begin with it.
+    last = next((line for line in said if line.startswith("Fatal Python error")), said[-1] if said else "")
+    return f"{how}: {last[:200]}" if last and code != -signal.SIGKILL else how
