@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert, nearest
+from penstock.core.sizes import size
 from penstock.core.spec import Duration, ModelSpec, Positive, Seconds
 
 MIB = 1024 * 1024
@@ -72,6 +73,17 @@ class Watch(Struct, frozen=True, kw_only=True):
     """Files must be unchanged for so long before they are loaded."""
 
 
+class Memory(Struct, frozen=True, kw_only=True):
+    """``[memory]``: how much of it models may take; what does not fit is loaded when it is asked for."""
+
+    limit: int | str = 0
+    """``8 GiB``, ``500 MB`` or bytes, for all models together; 0: no limit."""
+    keep: tuple[str, ...] = ()
+    """Models that are never unloaded to make room."""
+    stay_s: Duration = 10.0
+    """A model that was loaded stays for so long, or ten times what loading it took if that is less."""
+
+
 class Trace(Struct, frozen=True, kw_only=True):
     """``[trace]``: OpenTelemetry."""
 
@@ -89,6 +101,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Role by the SHA-256 (hex) of an API key."""
     log: Log = field(default_factory=Log)
     watch: Watch = field(default_factory=Watch)
+    memory: Memory = field(default_factory=Memory)
     trace: Trace = field(default_factory=Trace)
     model: ModelSpec = field(default_factory=ModelSpec)
     """Defaults under every model's own settings."""
@@ -224,7 +237,12 @@ def _checked(settings: Settings) -> Settings:
                 f"keys: {hashed[:4]!r}… is not the SHA-256 of a key (64 hex digits); "
                 "'penstock key' prints a key with the line for the settings"
             )
-    return msgspec.structs.replace(settings, keys={key.lower(): role for key, role in settings.keys.items()})
+    limit = size(settings.memory.limit, "memory.limit")
+    return msgspec.structs.replace(
+        settings,
+        keys={key.lower(): role for key, role in settings.keys.items()},
+        memory=msgspec.structs.replace(settings.memory, limit=limit),
+    )
 
 
 def is_loopback(host: str) -> bool:

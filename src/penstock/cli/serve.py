@@ -35,6 +35,10 @@ def command(
     config: Annotated[Path | None, Flag(metavar="FILE", help="Settings in TOML (penstock.toml).")] = None,
     log_format: Annotated[str | None, Flag(metavar="text|json", help="[default: text]")] = None,
     log_level: Annotated[str | None, Flag(metavar="debug|info|warning|error", help="[default: info]")] = None,
+    memory_limit: Annotated[
+        str | None,
+        Flag(metavar="SIZE", help="Memory for all models, e.g. 8GiB; others are loaded when asked for."),
+    ] = None,
     tls_cert: Annotated[
         str | None, Flag(metavar="FILE", help="PEM certificate chain, for both ports.")
     ] = None,
@@ -60,6 +64,7 @@ def command(
         "server.tls_cert": tls_cert,
         "server.tls_key": tls_key,
         "server.insecure": insecure or None,
+        "memory.limit": memory_limit,
         "log.format": log_format,
         "log.level": log_level,
     }
@@ -145,7 +150,7 @@ def _welcome(server: "Server") -> str:
         lines.append(f"    gRPC  {host}:{server.grpc_port}")
     lines += ["", "  Models"]
     lines += [_line(state) for state in states]
-    shown = next((state for state in states if state.live), None)
+    shown = next((state for state in states if state.live and state.platform), None)
     if shown is not None:
         lines += ["", "  Try next", *_examples(url, shown, Path(settings.repository))]
     return "\n".join([*lines, ""])

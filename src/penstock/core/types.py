@@ -53,7 +53,8 @@ class Reply(Struct, frozen=True):
     timing: Timing
 
 
-State: TypeAlias = Literal["LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
+State: TypeAlias = Literal["LOADING", "READY", "COLD", "UNLOADING", "UNAVAILABLE"]
+"""``COLD``: not in memory, and loaded by the next request for it."""
 
 
 class ModelState(Struct, frozen=True, kw_only=True):
@@ -83,6 +84,15 @@ class ModelState(Struct, frozen=True, kw_only=True):
     run_ms: float = 0.0
     """Measured run time of one row, milliseconds."""
     load_seconds: float = 0.0
+    memory_bytes: int = 0
+    """Resident memory that it takes, or would take while it is not loaded; 0: not known."""
+    memory_measured: bool = False
+    """Whether that was measured, or estimated from the size of its files."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether a request is answered: it is loaded, or would be for the request."""
+        return self.state in ("READY", "COLD")
 
 
 class Tally(Struct, frozen=True):
