@@ -132,6 +132,7 @@ ARGUMENTS = {
     "embed_in_tests": None,
     "own_engine": (),
     "own_policy": ("models",),
+    "python_model": (),
 }
 """Of each example; None for one that pytest runs."""
 

@@ -73,7 +73,9 @@ def _load(spec: ModelSpec, path: Path) -> Any:
         raise
     except Exception as error:
         why = one_line(error).replace(str(path), path.name)
-        raise LoadFailed(f"{path.name} cannot be loaded: {type(error).__name__}: {why}") from error
+        kind = type(error).__name__
+        why = kind if why == kind else f"{kind}: {why}"
+        raise LoadFailed(f"{path.name} cannot be loaded: {why}") from error
     for line in dict.fromkeys(_said(each.message) for each in caught):
         log.warning("model %r: %s: %s", spec.name, path.name, line)
     return model
