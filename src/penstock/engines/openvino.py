@@ -1,14 +1,13 @@
 """OpenVINO: IR and ONNX files on CPUs, and on Intel's GPUs and NPUs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
-from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed
+from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed, PenstockError
 from penstock.core.spec import Isolation, ModelSpec, Signature
-from penstock.core.tensors import Array
 from penstock.core.types import Tensors
 from penstock.engines.cache import alone, folder
 from penstock.engines.files import find
@@ -70,6 +69,7 @@ class OpenVinoSession:
         self._bound = BoundedSemaphore(max(best, spec.instances.count))
         self._idle: list[InferRequest] = []
         self._feeders = {tensor.name: feeder(tensor.name, tensor.datatype) for tensor in signature.inputs}
+        self._texts = any(tensor.datatype == "BYTES" for tensor in signature.outputs)
         self._outputs = {tensor.name: (i, tensor.datatype) for i, tensor in enumerate(signature.outputs)}
 
     def run(self, inputs: Tensors, outputs: Sequence[str] = (), /) -> Tensors:
@@ -89,9 +89,12 @@ class OpenVinoSession:
         with self._bound:
             request = self._take(self._compiled)
             try:
-                values = _infer(request, fed)
+                _infer(request, fed, texts=self._texts)
                 wanted = ((name, *self._outputs[name]) for name in outputs or self._outputs)
-                return {name: taken(values[place], datatype) for name, place, datatype in wanted}
+                return {
+                    name: taken(request.get_output_tensor(place), datatype)
+                    for name, place, datatype in wanted
+                }
             finally:
                 self._idle.append(request)
 
@@ -135,12 +138,36 @@ def _compile(core: "Core", spec: ModelSpec, path: Path, device: str) -> "Compile
         chosen = {"CACHE_DIR": str(cached)} | chosen
     try:
         with alone(cached):
-            return core.compile_model(str(path), device, chosen)
+            return core.compile_model(_source(core, spec, path), device, chosen)
+    except PenstockError:
+        raise
     except Exception as error:
+        if spec.openvino.properties:
+            _check_values(core, device, chosen)
         why = said(error).replace(str(path), path.name).replace(f"{path.parent}/", "")
-        if any(name in why for name in spec.openvino.properties):
-            raise BadSetting(f"openvino.properties: {why}") from error
-        raise LoadFailed(f"OpenVINO refuses {path.name} on {device}: {why}") from error
+        advice = "; declare its inputs" if "dynamic rank" in why else ""
+        raise LoadFailed(f"OpenVINO refuses {path.name} on {device}: {why}{advice}") from error
+
+
+def _source(core: "Core", spec: ModelSpec, path: Path) -> Any:
+    """The path, which is quicker with a cache; where inputs are declared, the model with their sizes."""
+    if not spec.inputs:
+        return str(path)
+    model = core.read_model(str(path))
+    told = signature(path.name, model, spec)
+    model.reshape(dict(enumerate([list(tensor.shape) for tensor in told.inputs])))
+    return model
+
+
+def _check_values(core: "Core", device: str, chosen: Mapping[str, Any]) -> None:
+    """Raises BadSetting where even a model without work is refused: then it is for its properties."""
+    from openvino import Model, Type, opset13
+
+    x = opset13.parameter([1], Type.f32)
+    try:
+        core.compile_model(Model([opset13.relu(x).output(0)], [x], "nothing"), device, dict(chosen))
+    except Exception as error:
+        raise BadSetting(f"openvino.properties: {said(error)}") from error
 
 
 def _cache(spec: ModelSpec, path: Path, device: str) -> Path | None:
@@ -191,16 +218,19 @@ def _check_names(role: str, names: Collection[str], known: Collection[str]) -> N
             raise InvalidRequest(f"no {role} {name!r}; have {', '.join(known)}")
 
 
-def _infer(request: "InferRequest", fed: Sequence[Fed]) -> tuple[Array, ...]:
-    """Views of the outputs.
-
-    Synchronous, since the caller owns the thread: a run handed to a stream's thread and back costs
+def _infer(request: "InferRequest", fed: Sequence[Fed], *, texts: bool) -> None:
+    """Synchronous, since the caller owns the thread: a run handed to a stream's thread and back costs
     50 µs more, and requests run side by side all the same.
+
+    But ``infer`` also makes arrays of all outputs, in which OpenVINO 2026.4 crashes on empty text.
     """
     try:
         for place, (_, tensor) in enumerate(fed):
             request.set_input_tensor(place, tensor)
-        values: tuple[Array, ...] = request.infer(share_outputs=True, decode_strings=False).to_tuple()
+        if texts:
+            request.start_async()
+            request.wait()
+        else:
+            request.infer(share_outputs=True)
     except Exception as error:
         raise RuntimeError(said(error)) from error
-    return values

@@ -26,8 +26,9 @@ DATATYPES = {
 
 
 def signature(file: str, model: Any, spec: ModelSpec) -> Signature:
-    """Of a compiled model; declared sizes narrow what the file leaves open.
+    """Of a model, compiled or not; declared sizes narrow what the file leaves open.
 
+    An output whose axes the file does not tell has none here.
     Raises LoadFailed for what cannot be served, and BadSetting where a declaration disagrees.
     """
     return Signature(
@@ -71,7 +72,7 @@ def _tensor(file: str, role: str, name: str, port: Any, declared: Mapping[str, T
 
 def _agreed(file: str, role: str, told: TensorSpec, declared: TensorSpec | None, unknown: bool) -> TensorSpec:
     if declared is None:
-        if unknown:
+        if unknown and role == "input":
             raise LoadFailed(f"{file} does not tell the axes of {role} {told.name!r}; declare its {role}s")
         return told
     sizes = declared.shape if unknown else told.shape

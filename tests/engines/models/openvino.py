@@ -22,6 +22,6 @@ def write(folder: Path) -> Path:
     y.output(0).set_names({"y"})
     top.output(0).set_names({"top"})
     path = folder / "1" / "model.xml"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     ov.save_model(ov.Model([y.output(0), top.output(0)], [x], "small"), path, compress_to_fp16=False)
     return path
