@@ -114,7 +114,8 @@ class Torch(Struct, frozen=True, kw_only=True):
     autocast: Literal["", "float16", "bfloat16"] = ""
     compile: bool = False
     """Run through ``torch.compile``, warmed at the batch sizes in use."""
-    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
+    compile_mode: Literal["default", "max-autotune"] = "default"
+    """As in ``torch.compile``; CUDA graphs are a setting of their own."""
     cuda_graphs: Literal["auto", "on", "off"] = "auto"
     """``auto`` measures at load, on CUDA devices."""
 

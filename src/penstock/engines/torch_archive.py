@@ -1,0 +1,141 @@
+"""What a model's file for PyTorch holds, and whether reading it could run code that is no model."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from penstock.core.errors import LoadFailed
+
+Kind: TypeAlias = Literal["torchscript", "export", "aoti", "weights"]
+KINDS: dict[Kind, str] = {
+    "torchscript": "a TorchScript archive",
+    "export": "an exported program",
+    "aoti": "an AOTInductor package",
+    "weights": "a file of weights alone",
+}
+_WORDS = """
+    Abs Add And CeilDiv CeilToInt CleanDiv Eq Equality Float FloatPow FloatTrueDiv FloorDiv FloorToInt Ge
+    GreaterThan Gt Identity IntTrueDiv Integer IsNonOverlappingAndDenseIndicator LShift Le LessThan Lt Max Min
+    Mod ModularIndexing Mul Ne Not Or Piecewise Pow PowByNatural PythonMod RShift Rational RoundDecimal
+    RoundToInt StrictGreaterThan StrictLessThan Symbol ToFloat TruncToFloat TruncToInt Unequality Where Xor
+    ceiling floor int_oo oo sqrt
+    False True false integer nonnegative positive precision real true
+"""
+_EXPRESSIONS = frozenset(_WORDS.split())
+"""Words in sizes, as sympy writes them; the rest are symbols such as ``s0`` and ``u1``."""
+_WORD = re.compile(r"[^\W\d]\w*")
+_SYMBOL = re.compile(r"[a-z]+\d+")
+_QUOTED = re.compile(r"'([\w.\-]*)'")
+_ARITHMETIC = re.compile(r"(?:[\w\s+\-*/%(),<>=!&|~^]|\d\.\d)*")
+_PATH = re.compile(r"[\w.#:\-]*")
+_FREE = ("metadata", "in_spec", "out_spec", "as_string", "as_strings", "torch_version", "guards_code")
+"""Fields that are only ever data (guards are not asked for: ``module(check_guards=False)``)."""
+
+
+def kind_of(path: Path) -> Kind:
+    """By content, not by ending; what is nothing known counts as weights, for their reader to refuse."""
+    if path.suffix == ".safetensors" or not zipfile.is_zipfile(path):
+        return "weights"
+    with zipfile.ZipFile(path) as archive:
+        records = [name.partition("/")[2] for name in archive.namelist()]
+        outside = archive.namelist()
+    if any(name.startswith("data/aotinductor/") for name in records):
+        return "aoti"
+    if any(name.startswith("models/") for name in records):
+        return "export"
+    if "serialized_exported_program.json" in outside:
+        raise LoadFailed(f"{path.name} is of PyTorch 2.7 or older; save it again with torch.export.save")
+    return "torchscript" if "constants.pkl" in records else "weights"
+
+
+def check_export(torch: Any, path: Path) -> None:
+    """Raises LoadFailed where reading an exported program would unpickle objects, or evaluate text.
+
+    torch.export.load unpickles whatever weights, constants and sample inputs are marked or fail as plain
+    ones, and hands sizes to sympify, which evaluates them (torch/_export/serde/serialize.py).
+    Reads with PyTorch's own reader, so that both see the same records.
+    """
+    reader = torch._C.PyTorchFileReader(str(path))
+    for record in reader.get_all_records():
+        folder, _, name = record.rpartition("/")
+        if folder in ("data/weights", "data/constants"):
+            _check_payload(path.name, name, reader.get_record(record))
+        elif folder == "data/sample_inputs":
+            _check_samples(torch, path.name, reader.get_record(record))
+        elif folder == "models":
+            _check_text(path.name, json.loads(reader.get_record(record)))
+
+
+def _check_payload(file: str, name: str, raw: bytes) -> None:
+    if name.endswith(".pt"):
+        raise LoadFailed(
+            f"{file} keeps {name} as a pickle; save it again with this PyTorch's torch.export.save"
+        )
+    if not name.endswith("_config.json"):
+        return
+    for key, entry in json.loads(raw)["config"].items():
+        if entry["use_pickle"] or not entry["path_name"].startswith(("weight_", "tensor_")):
+            raise LoadFailed(f"{file} has {key!r} as a pickled object; only plain tensors are read")
+
+
+def _check_samples(torch: Any, file: str, raw: bytes) -> None:
+    if not raw:
+        return
+    try:
+        torch.load(io.BytesIO(raw), weights_only=True)
+    except Exception as error:
+        raise LoadFailed(f"{file} has sample inputs that are {forbidden(error)}") from error
+
+
+def _check_text(file: str, model: Any) -> None:
+    """Names become Python code (torch.fx generates a function), and so would what hides in them."""
+    for key, text in _texts(model, ""):
+        if not (_is_size(text) if key == "expr_str" else _PATH.fullmatch(text)):
+            raise LoadFailed(f"{file} has {text[:60]!r} for {key!r}, which is no name or size of a program")
+
+
+def _is_size(text: str) -> bool:
+    bare = _QUOTED.sub(r"\1", text)
+    words = _WORD.findall(bare)
+    known = all(word in _EXPRESSIONS or _SYMBOL.fullmatch(word) for word in words)
+    return known and _ARITHMETIC.fullmatch(bare) is not None
+
+
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Every text outside the free fields, keys included, each with the field that it stands in."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each, key)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield "name", name
+            if name not in _FREE:
+                yield from _texts(each, name)
+
+
+def check_operators(torch: Any, file: str, graph_module: Any) -> None:
+    """Raises LoadFailed where a graph calls anything but operators, e.g. ``torch.os.system``."""
+    allowed = (torch._ops.OpOverload, torch._ops.HigherOrderOperator)
+    for part in graph_module.modules():
+        for node in getattr(part, "graph", torch.fx.Graph()).nodes:
+            target = node.target
+            plain = getattr(target, "__module__", "") in ("_operator", "math") or target in _sizes(torch)
+            if node.op == "call_function" and not (isinstance(target, allowed) or plain):
+                raise LoadFailed(f"{file} calls {target}, which is no operator")
+
+
+def _sizes(torch: Any) -> list[Any]:
+    return [getattr(torch, name) for name in dir(torch) if name.startswith("sym_")]
+
+
+def forbidden(error: Exception) -> str:
+    """What is wrong with a pickle that torch.load(weights_only=True) refuses, without its advice."""
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    name = f" ({found[1]})" if found else ""
+    return f"no plain tensors but a pickle that may run any code{name}"
