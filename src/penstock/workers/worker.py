@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -41,6 +42,8 @@ class Worker:
         self.warm_up: Callable[[Restartable], object] | None = None
         """Called with the worker after each restart, before it takes requests."""
         self._closed = False
+        self._ending = Lock()
+        self._alive = False
         self._start()
 
     # -- its life --------------------------------------------------------------------------------
@@ -48,6 +51,7 @@ class Worker:
     def _start(self) -> None:
         self._process = Process(self._name, self._ask.spec.instances.threads or 1)
         self._wire = Channel(self._process.socket)
+        self._alive = True
         self.sentinel = self._process.sentinel
         self._requests: Segment | None = None
         self._slots = [Slot(lends=at < SLOTS) for at in range(SLOTS + 1)]
@@ -71,9 +75,11 @@ class Worker:
     def restart(self) -> None:
         """A new process with the model loaded, and warm."""
         self._end()
-        if self._closed:
+        if not self._closed:
+            self._start()
+        if self._closed:  # meanwhile, perhaps
+            self._end()
             raise InstanceLost("it is closed")
-        self._start()
         if self.warm_up is not None:
             self.warm_up(self)
 
@@ -88,6 +94,10 @@ class Worker:
         self._end()
 
     def _end(self) -> None:
+        with self._ending:
+            if not self._alive:
+                return
+            self._alive = False
         self._wire.hang_up()
         self._process.close()
         self._wire.close()

@@ -1,0 +1,67 @@
+"""An engine that dies, hangs or raises when its input says so; otherwise y = x + 1."""
+
+import ctypes
+import os
+import time
+
+import numpy as np
+
+from penstock.core.errors import InvalidRequest, LoadFailed
+from penstock.core.spec import Signature, TensorSpec
+
+SEGFAULT, EXIT, LOOP, RAISE, REFUSE, LARGE, SLEEP, PRINT, FORK = range(1001, 1010)
+"""First columns that ask for it."""
+
+
+class BreakerEngine:
+    """``parameters.open`` may be ``refuse``, ``exit`` or ``hang``."""
+
+    def open(self, spec, files, /):
+        match spec.parameters.get("open"):
+            case "refuse":
+                raise LoadFailed("it is not for you")
+            case "raise":
+                raise ValueError("odd weights")
+            case "exit":
+                os._exit(3)
+            case "hang":
+                time.sleep(60)
+        return Breaker(spec)
+
+
+class Breaker:
+    signature = Signature((TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1, 2)),))
+    platform = "breaker"
+    device = "cpu"
+    concurrency = 0
+
+    def __init__(self, spec):
+        self.threads = spec.instances.threads
+
+    def run(self, inputs, outputs=(), /):  # noqa: C901 - one line a wish
+        x = inputs["x"]
+        wishes = set(x[:, 0].tolist())
+        if SEGFAULT in wishes:
+            ctypes.string_at(0)
+        if EXIT in wishes:
+            os._exit(3)
+        if LOOP in wishes:
+            while True:
+                pass
+        if RAISE in wishes:
+            raise ValueError("an odd row")
+        if REFUSE in wishes:
+            raise InvalidRequest("not this row")
+        if SLEEP in wishes:
+            time.sleep(0.2)
+        if FORK in wishes and os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        if PRINT in wishes:
+            print("hello from the model")
+        if LARGE in wishes:
+            return {"y": np.ones((len(x), 300_000), np.float32) * x[:, 1:]}
+        return {"y": x + 1}
+
+    def close(self):
+        pass

@@ -1,0 +1,250 @@
+"""A session in a child process answers like one in ours, and its death is an error, not ours."""
+
+import asyncio
+import gc
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from penstock.core.errors import BadSetting, InstanceLost, InvalidRequest, LoadFailed
+from penstock.core.spec import Instances, ModelSpec
+from penstock.scheduling import batch
+from penstock.workers.process import environment
+from penstock.workers.worker import SLOTS, Worker
+from tests.workers import breaker
+
+ENGINE = "tests.workers.breaker:BreakerEngine"
+ROOT = Path(__file__).parents[2]
+
+
+def start(engine=ENGINE, start_s=30.0, **parameters):
+    spec = ModelSpec(name="m", parameters=parameters, instances=Instances(threads=1, start_s=start_s))
+    return Worker(engine, spec, Path("/nowhere/model.x"), "m-1-0")
+
+
+@pytest.fixture(scope="module")
+def shared():
+    worker = start()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def own():
+    worker = start()
+    yield worker
+    worker.close()
+
+
+def rows(*firsts, second=0.0):
+    return {"x": np.array([[first, second] for first in firsts], np.float32)}
+
+
+def test_it_answers_as_the_session_would(shared):
+    assert shared.run(rows(1, 2))["y"].tolist() == [[2, 1], [3, 1]]
+    assert (shared.platform, shared.threads, shared.device) == ("breaker", 1, "cpu")
+    assert shared.signature == breaker.Breaker.signature
+
+
+def test_a_batch_is_joined_where_the_process_sees_it(shared):
+    ran = batch.run(shared, [rows(1), rows(2, 3), rows(4)], [1, 2, 1], ())
+    assert [answer["y"][:, 0].tolist() for answer in ran.answers] == [[2], [3, 4], [5]]
+    assert (ran.whole, ran.lost) == (True, None)
+
+
+def test_memory_grows_with_batches_and_answers(shared):
+    for count in (1, 1000, 100_000, 3):
+        x = np.random.default_rng(count).random((count, 2), np.float32)
+        assert (shared.run({"x": x})["y"] == x + 1).all()
+
+
+def test_answers_that_are_kept_are_not_written_over(shared):
+    kept = [shared.run(rows(breaker.LARGE, second=i))["y"] for i in range(3 * SLOTS)]
+    assert [float(answer[0, 0]) for answer in kept] == list(range(3 * SLOTS))
+    assert all((answer == answer[0, 0]).all() for answer in kept)
+    views = [answer[:, 5:9] for answer in kept]
+    del kept
+    for _ in range(SLOTS):
+        shared.run(rows(breaker.LARGE, second=77))
+    assert [float(one[0, 0]) for one in views] == list(range(3 * SLOTS))
+
+
+def test_slots_are_free_again_when_their_answers_are_gone(own):
+    for _ in range(5 * SLOTS):
+        own.run(rows(breaker.LARGE))
+    gc.collect()
+    assert [slot.segment is not None for slot in own._slots] == [True, *[False] * SLOTS]
+
+
+def test_errors_keep_their_class_or_their_words(shared):
+    with pytest.raises(InvalidRequest, match="not this row"):
+        shared.run(rows(breaker.REFUSE))
+    with pytest.raises(RuntimeError, match="an odd row"):
+        shared.run(rows(breaker.RAISE))
+    assert shared.run(rows(1))["y"].tolist() == [[2, 1]]
+
+
+def test_only_the_guilty_request_of_a_batch_fails(shared):
+    ran = batch.run(shared, [rows(1), rows(breaker.RAISE), rows(4)], [1, 1, 1], ())
+    assert [ran.answers[0]["y"][0, 0], str(ran.answers[1]), ran.answers[2]["y"][0, 0]] == [
+        2.0,
+        "the model failed on this request: an odd row",
+        5.0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (breaker.SEGFAULT, r"signal 11 \(SIGSEGV\): Fatal Python error: Segmentation fault"),
+        (breaker.EXIT, "exit status 3"),
+    ],
+)
+def test_a_death_is_an_error_that_says_how_and_a_restart_heals_it(own, wish, words):
+    with pytest.raises(InstanceLost, match=words):
+        own.run(rows(wish))
+    with pytest.raises(InstanceLost):
+        own.run(rows(1))
+    warmed = []
+    own.warm_up = warmed.append
+    own.restart()
+    assert warmed == [own]
+    assert own.run(rows(1))["y"].tolist() == [[2, 1]]
+
+
+def test_an_endless_loop_is_ended_from_another_thread(own):
+    threading.Timer(0.2, own.kill).start()
+    with pytest.raises(InstanceLost, match="signal 9"):
+        own.run(rows(breaker.LOOP))
+    own.restart()
+    assert own.run(rows(1))["y"].tolist() == [[2, 1]]
+
+
+def test_what_a_process_has_forked_neither_keeps_it_alive_nor_outlives_it(own):
+    own.run(rows(breaker.FORK))
+    threading.Timer(0.2, own.kill).start()
+    with pytest.raises(InstanceLost):
+        own.run(rows(breaker.LOOP))
+    group = own._process.pid
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    pytest.fail("a forked process lives on")
+
+
+def test_the_sentinel_tells_a_loop_of_a_death(own):
+    async def told():
+        dead = asyncio.Event()
+        asyncio.get_running_loop().add_reader(own.sentinel, dead.set)
+        own.kill()
+        await asyncio.wait_for(dead.wait(), 10)
+        asyncio.get_running_loop().remove_reader(own.sentinel)
+
+    asyncio.run(told())
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kind", "words"),
+    [
+        ({"open": "refuse"}, LoadFailed, "it is not for you"),
+        ({"open": "raise"}, RuntimeError, "odd weights"),
+        ({"open": "exit"}, LoadFailed, "the process that loads it ended: exit status 3"),
+        ({"open": "hang", "start_s": 0.5}, LoadFailed, "ended: it stopped answering and was ended"),
+    ],
+)
+def test_a_model_that_does_not_load_says_why_and_leaves_no_process(parameters, kind, words):
+    before = threading.active_count()
+    with pytest.raises(kind, match=words):
+        start(**parameters)
+    end = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+def test_an_unknown_engine_is_named():
+    with pytest.raises(BadSetting, match="no engine 'onx'; did you mean 'onnx'"):
+        start(engine="onx")
+
+
+def test_restarts_leak_neither_descriptors_nor_threads(own):
+    def held():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    own.restart()
+    before = held()
+    for _ in range(5):
+        own.restart()
+        own.run(rows(breaker.LARGE))
+    gc.collect()
+    assert held() <= before + 1
+
+
+def test_what_the_model_prints_is_logged_under_its_name(own, caplog):
+    with caplog.at_level(logging.INFO, "penstock.model"):
+        own.run(rows(breaker.PRINT))
+        end = time.monotonic() + 10
+        while "hello" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.01)
+    assert "m-1-0: hello from the model" in caplog.text
+
+
+def test_a_closed_worker_says_so_and_its_process_is_gone():
+    worker = start()
+    worker.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        worker.run(rows(1))
+    with pytest.raises(InstanceLost, match="closed"):
+        worker.restart()
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker._process.pid, 0)
+
+
+def test_it_tells_its_memory(shared):
+    assert 5 * 2**20 < shared.resident() < 2**30
+
+
+def test_a_worker_in_an_endless_loop_does_not_outlive_its_server():
+    code = (
+        "import numpy as np, os, threading, time, sys\n"
+        "from tests.workers.test_worker import start, rows, breaker\n"
+        "worker = start()\n"
+        "print(worker._process.pid, flush=True)\n"
+        "threading.Thread(target=worker.run, args=(rows(breaker.LOOP),), daemon=True).start()\n"
+        "time.sleep(60)\n"
+    )
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
+    pid = int(server.stdout.readline())
+    time.sleep(0.3)
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.01)
+    os.kill(pid, 9)
+    pytest.fail("the worker lives on")
+
+
+def test_threads_are_told_to_libraries_unless_the_user_says_otherwise():
+    ours = {"OMP_NUM_THREADS": "7", "HOME": "/"}
+    theirs = environment(ours, 2)
+    assert (theirs["OMP_NUM_THREADS"], theirs["MKL_NUM_THREADS"], theirs["HOME"]) == ("7", "2", "/")
+    assert theirs["OMP_WAIT_POLICY"] == "PASSIVE"
