@@ -155,8 +155,11 @@ def known(into: type[Struct] = Settings, prefix: str = "") -> Iterator[tuple[str
     for each in msgspec.structs.fields(into):
         if isinstance(each.type, type) and issubclass(each.type, Struct):
             yield from known(each.type, f"{prefix}{each.name}.")
-        elif prefix + each.name != "model.name":
+        elif prefix + each.name not in _OF_ONE_MODEL:
             yield prefix + each.name, each.type
+
+
+_OF_ONE_MODEL = ("model.name", "model.steps", "model.give")
 
 
 def variable(key: str) -> str:
@@ -222,6 +225,8 @@ def _checked(settings: Settings) -> Settings:
     server = settings.server
     if settings.model.name:
         raise BadSetting("model.name: defaults for every model cannot name one; remove it")
+    if settings.model.steps or settings.model.give:
+        raise BadSetting("model.steps: defaults for every model cannot be a pipeline; use pipeline.toml")
     if server.http_port and server.http_port == server.grpc_port:
         raise BadSetting(
             f"server.http_port and server.grpc_port are both {server.http_port}; they must be different"

@@ -136,6 +136,22 @@ class Sklearn(Struct, frozen=True, kw_only=True):
     """Load pickle files, which may run any code on loading: only from those whom you trust."""
 
 
+class Step(Struct, frozen=True, kw_only=True):
+    """``[[step]]`` in pipeline.toml: one model of a pipeline."""
+
+    model: str
+    version: str = ""
+    """Empty: whichever version is live."""
+    name: str = ""
+    """For errors, timings and traces; empty: the model's."""
+    inputs: Mapping[str, str] = {}
+    """The pipeline's tensor by the model's input; those left out have the same name."""
+    outputs: Mapping[str, str] = {}
+    """The pipeline's tensor by the model's output, of those that are wanted; empty: all, by their names."""
+    when: str = ""
+    """Run for those rows only for which this holds, e.g. ``max(probabilities) < 0.8``."""
+
+
 class ModelSpec(Struct, frozen=True, kw_only=True):
     """How one model is to be served: model.toml, or what config.pbtxt says of the same."""
 
@@ -156,6 +172,10 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     inputs: tuple[TensorSpec, ...] = ()
     """The signature, for files that do not tell theirs; where they do it must agree."""
     outputs: tuple[TensorSpec, ...] = ()
+    steps: tuple[Step, ...] = ()
+    """What a pipeline is made of; empty: it is a model of its own."""
+    give: tuple[str, ...] = ()
+    """A pipeline's outputs; empty: the last of each tensor that no step takes."""
     batching: Batching = field(default_factory=Batching)
     target: Target = field(default_factory=Target)
     queue: Queue = field(default_factory=Queue)

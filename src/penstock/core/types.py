@@ -42,6 +42,22 @@ class Timing(Struct, frozen=True):
     queued: float
     ran: float
     batch: int
+    steps: "tuple[StepTiming, ...]" = ()
+    """Of a pipeline, whose ``ran`` is the sum of theirs, and ``queued`` the time in which none ran."""
+
+
+class StepTiming(Struct, frozen=True):
+    """One step of a pipeline's answer; steps that were not needed have none."""
+
+    name: str
+    model: str
+    version: str
+    rows: int
+    began: float
+    """Seconds after the request came."""
+    took: float
+    """Seconds from then to the step's answer."""
+    timing: Timing
 
 
 class Reply(Struct, frozen=True):
