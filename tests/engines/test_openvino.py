@@ -172,6 +172,15 @@ def test_numbers_for_text_are_refused(tmp_path: Path) -> None:
         load(save(tmp_path, through("string"))).run({"x": np.zeros((1, 2), "f4")})
 
 
+@pytest.mark.parametrize(("kind", "value"), [("i64", 2**31), ("i64", -(2**31) - 1), ("u64", 2**31)])
+def test_integers_that_openvino_would_cut_off_are_refused(kind: str, value: int, tmp_path: Path) -> None:
+    """It computes with 32 bits: 2**40 would come out of a model that does nothing as 0."""
+    session = load(save(tmp_path, through(kind)))
+    x = np.array([[0, value]], getattr(ov.Type, kind).to_dtype())
+    with pytest.raises(InvalidRequest, match=rf"input 'x' has .*{value}.*32 bits"):
+        session.run({"x": x})
+
+
 def test_a_wrong_shape_is_said_in_one_line_and_the_request_serves_on(tmp_path: Path) -> None:
     session = load(save(tmp_path, through()))
     with pytest.raises(RuntimeError, match=r"^Can't set .*shape=\[\?,2\].*incompatible$"):

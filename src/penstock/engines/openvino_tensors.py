@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Fed: TypeAlias = tuple[Any, "Tensor"]
 """What must live as long as the tensor is read, and the tensor, which does not hold it."""
 Feeder: TypeAlias = Callable[[Array], Fed]
+_INT32 = np.iinfo(np.int32)
 
 
 def feeder(name: str, datatype: str) -> Feeder:
@@ -29,12 +30,24 @@ def _feed_numbers(name: str, datatype: str) -> Feeder:
     from openvino import Tensor
 
     dtype = dtype_of(datatype)
+    wide = datatype in ("INT64", "UINT64")
 
     def feed(array: Array) -> Fed:
         array = _plain(name, array, dtype)
+        if wide:
+            _check_range(name, array)
         return array, Tensor(array, shared_memory=True)
 
     return feed
+
+
+def _check_range(name: str, array: Array) -> None:
+    """OpenVINO computes 64-bit integers in 32 bits, and drops the upper ones without a word."""
+    if array.size and (int(array.max()) > _INT32.max or int(array.min()) < _INT32.min):
+        raise InvalidRequest(
+            f"input {name!r} has {array.min()} to {array.max()}; OpenVINO computes with 32 bits, "
+            f"which hold {_INT32.min} to {_INT32.max}"
+        )
 
 
 def _feed_bfloat16(name: str) -> Feeder:
