@@ -86,9 +86,9 @@ class Crew:
         if ran.lost is None:
             instance.ends = 0
             self._idle.append(instance)
-        else:
-            self._ended(instance, ran.lost)
         self._done(running.entries, running.started, ran)
+        if ran.lost is not None:  # after its requests are back in the queue, or a drain would miss them
+            self._ended(instance, ran.lost)
 
     def expire(self, now: float) -> None:
         """Answers nobody; ends processes that hang."""
