@@ -100,7 +100,7 @@ def _usual(first: Any) -> str:
     trees = getattr(first, "estimators_", [None]) if isinstance(first, BaseEnsemble) else [first]
     if all(isinstance(tree, BaseDecisionTree) for tree in np.ravel(np.asarray(trees, object))):
         return "FP32"
-    kinds = {value.dtype for value in vars(first).values() if _is_floats(value)}
+    kinds = {value.dtype for value in getattr(first, "__dict__", {}).values() if _is_floats(value)}
     return "FP32" if kinds == {np.dtype(np.float32)} else "FP64"
 
 
