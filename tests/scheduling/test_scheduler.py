@@ -16,7 +16,7 @@ from penstock.core.errors import (
     PolicyFailed,
 )
 from penstock.core.ports import Take, Wait
-from penstock.scheduling.scheduler import WINDOW
+from penstock.scheduling.lines import WINDOW
 from tests.scheduling.stage import VARIED, Greedy, first, outcome, staged
 
 # -- batches ---------------------------------------------------------------------------------------

@@ -6,9 +6,7 @@ Everything here runs on the event loop; only ``batch.run`` may run in the thread
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from math import inf
 from time import monotonic
 
@@ -23,23 +21,18 @@ from penstock.core.errors import (
     Quarantined,
     reason,
 )
-from penstock.core.ports import BatchPolicy, Line, NullRecorder, Recorder, Session, Take
+from penstock.core.ports import BatchPolicy, NullRecorder, Recorder, Session
 from penstock.core.spec import ModelSpec
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Request, Timing
 from penstock.scheduling import batch
 from penstock.scheduling.crew import Crew
+from penstock.scheduling.lines import Key, Lines
 
 log = logging.getLogger("penstock.scheduler")
 
-WINDOW = 256
-"""Requests that a policy looks at; deeper ones change no decision about the next batch."""
 TRIES = 3
 """Times that a request may be running when its process dies; the last of them is its answer."""
-
-
-Key = tuple[object, ...]
-"""A line's priority first, so that the smallest key is the most urgent; then what its requests share."""
 
 
 class Scheduler:
@@ -62,8 +55,6 @@ class Scheduler:
         """
         self.policy = policy
         self.broken: BaseException | None = None
-        self.waiting = 0
-        """Rows in the queue."""
         self._loop = asyncio.get_running_loop()
         self._session = sessions[0]
         self._model, self._version = spec.name, version
@@ -75,9 +66,7 @@ class Scheduler:
         self._batched = batched
         self._varied = any(-1 in tensor.shape[1:] for tensor in sessions[0].signature.inputs)
         self._recorder = recorder or NullRecorder()
-        self._lines: dict[Key, deque[Ticket]] = {}
-        self._again: deque[Ticket] = deque()
-        """Those whose process died under them; each runs alone, as it may be the one that kills."""
+        self._lines = Lines(self._gone, self._give_up)
         hang = spec.instances.hang_s
         self._crew = (
             None
@@ -99,13 +88,14 @@ class Scheduler:
             deadline = request.deadline
         entry = Ticket(request, size, now, deadline)
         urgency = request.priority
+        waiting = self._lines.rows
         if (
             self._shut
-            or self.waiting + size > self._max_rows
+            or waiting + size > self._max_rows
             or urgency
             or deadline <= now
             # The door has a say only once a whole batch waits: until then the queue decides as well.
-            or (self.waiting >= self.policy.cap and not self._admitted(entry, now))
+            or (waiting >= self.policy.cap and not self._admitted(entry, now))
         ):
             self._admit(entry, now)
         key: Key = self._usual
@@ -113,11 +103,7 @@ class Scheduler:
             key = (urgency or self._default_priority, request.outputs)
         if self._varied:
             key += tuple(sorted((name, array.shape[1:]) for name, array in request.inputs.items()))
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = deque()
-        line.append(entry)
-        self.waiting += size
+        self._lines.add(key, entry)
         if not self._pumping:
             self._pumping = True
             # Not now: every request that this turn of the loop reads may join the batch.
@@ -169,8 +155,8 @@ class Scheduler:
         """Start batches while an instance is free and a line has one to give."""
         self._pumping = False
         crew = self._crew
-        while (self._lines or self._again) and (crew is None or crew.free):
-            chosen = self._suspect() if self._again else self._form()
+        while self._lines and (crew is None or crew.free):
+            chosen = self._form()
             if chosen is None:
                 return
             if chosen:
@@ -183,90 +169,24 @@ class Scheduler:
         self._look_drained()
 
     def _form(self) -> list[Ticket] | None:
-        """The next batch; empty if a line only gave up late requests; None if all lines wait."""
-        until = inf
-        for key in self._order():
-            line = self._lines[key]
-            waiting = self._present(key, line)
-            if not waiting:
-                return []
-            now = monotonic()
-            try:
-                decision = self.policy.decide(Line(now, waiting, self.waiting))
-                if isinstance(decision, Take):
-                    return self._take(key, line, waiting, decision)
-                until = min(until, decision.until)
-            except Exception as error:  # noqa: BLE001 - a policy may be the user's own
-                self._break(error)
-                return []
-        self._wake_at(until)
+        """The next batch; empty if only late or absent ones were dropped; None if all lines wait."""
+        try:
+            formed = self._lines.form(self.policy)
+        except Exception as error:  # noqa: BLE001 - a policy may be the user's own
+            self._break(error)
+            return []
+        if isinstance(formed, list):
+            return formed
+        self._wake_at(formed)
         return None
-
-    def _order(self) -> list[Key]:
-        """Most urgent class first; within a class, the line whose head came first."""
-        if len(self._lines) == 1:
-            return list(self._lines)
-        return sorted(self._lines, key=lambda key: (key[0], self._lines[key][0].arrived))
-
-    def _present(self, key: Key, line: deque[Ticket]) -> list[Ticket]:
-        """The front of a line without those whose callers have gone."""
-        waiting = list(line) if len(line) <= WINDOW else list(islice(line, WINDOW))
-        for entry in waiting:
-            if entry.over:
-                break
-        else:
-            return waiting
-        kept = [entry for entry in line if not entry.over]
-        for entry in line:
-            if entry.over:
-                self.waiting -= entry.rows
-                self._gone(entry)
-        line.clear()
-        line.extend(kept)
-        if not line:
-            del self._lines[key]
-        return kept[:WINDOW]
 
     def _gone(self, entry: Ticket) -> None:
         """Count a caller who left; one who was told an error was counted then."""
         if entry.error is None:
             self._recorder.failed("cancelled", monotonic() - entry.arrived)
 
-    def _take(self, key: Key, line: deque[Ticket], waiting: list[Ticket], take: Take) -> list[Ticket]:
-        end = take.skip + take.count
-        if not 0 < end <= len(waiting) or take.skip < 0 or take.count < 0:
-            raise ValueError(f"{take} is not possible with {len(waiting)} requests waiting")
-        cap = self.policy.cap if len(self._lines) > 1 else 0  # asked now: it may raise
-        for _ in range(end):
-            line.popleft()
-        if not line:
-            del self._lines[key]
-        taken = 0
-        for entry in waiting[:end]:
-            taken += entry.rows
-        self.waiting -= taken
-        for entry in waiting[: take.skip]:
-            self._fail(entry, DeadlineExceeded(self._late(entry)))
-        chosen = waiting[take.skip : end]
-        if self._lines and chosen and end == len(waiting):
-            self._fill(key, chosen, cap)
-        return chosen
-
-    def _fill(self, key: Key, chosen: list[Ticket], cap: int) -> None:
-        """Give the room left in a batch to less urgent requests that fit it."""
-        room = cap - sum(entry.rows for entry in chosen)
-        for other in sorted(other for other in self._lines if other[1:] == key[1:] and other != key):
-            line = self._lines[other]
-            while line and line[0].rows <= room:
-                entry = line.popleft()
-                self.waiting -= entry.rows
-                if entry.over:
-                    self._gone(entry)
-                else:
-                    room -= entry.rows
-                    chosen.append(entry)
-            if not line:
-                del self._lines[other]
+    def _give_up(self, entry: Ticket) -> None:
+        self._fail(entry, DeadlineExceeded(self._late(entry)))
 
     def _late(self, entry: Ticket) -> str:
         allowed = (entry.deadline - entry.arrived) * 1e3
@@ -282,11 +202,7 @@ class Scheduler:
 
     def _fail_all(self, error: PenstockError) -> None:
         """Everybody who waits gets this for an answer."""
-        entries = [*self._again, *(entry for line in self._lines.values() for entry in line)]
-        self._again.clear()
-        self._lines.clear()
-        self.waiting = 0
-        for entry in entries:
+        for entry in self._lines.clear():
             self._fail(entry, error)
         self._look_drained()
 
@@ -346,22 +262,12 @@ class Scheduler:
         if entry.over:
             self._gone(entry)
         elif entry.lost < TRIES:
-            self._again.append(entry)
-            self.waiting += entry.rows
+            self._lines.add_alone(entry)  # it may be the one that kills
         else:
             told = (
                 f"the process of model {self._model!r} ended {TRIES} times while it ran this request: {error}"
             )
             self._fail(entry, InstanceLost(told))
-
-    def _suspect(self) -> list[Ticket]:
-        """The next request that runs alone; empty if its caller has gone."""
-        entry = self._again.popleft()
-        self.waiting -= entry.rows
-        if entry.over:
-            self._gone(entry)
-            return []
-        return [entry]
 
     def _crew_changed(self) -> None:
         """An instance died, or is back."""
@@ -389,10 +295,9 @@ class Scheduler:
 
     def expire(self, now: float) -> None:
         """Answer whoever's deadline has passed, queued or running; called a few times a second."""
-        for line in (self._again, *self._lines.values()):
-            for entry in line:
-                if entry.deadline <= now:
-                    self._fail(entry, DeadlineExceeded(self._late(entry)))
+        for entry in self._lines:
+            if entry.deadline <= now:
+                self._give_up(entry)
         if self._crew is None:
             return
         for entry in self._crew.entries():
@@ -425,12 +330,17 @@ class Scheduler:
     # -- what is told of it ----------------------------------------------------------------------
 
     @property
+    def waiting(self) -> int:
+        """Rows in the queue."""
+        return self._lines.rows
+
+    @property
     def cap(self) -> int:
         return self.policy.cap
 
     @property
     def idle(self) -> bool:
-        return not (self._lines or self._again or self._busy)
+        return not (self._lines or self._busy)
 
     @property
     def restarts(self) -> int:
