@@ -37,19 +37,34 @@ _FREE = ("metadata", "in_spec", "out_spec", "as_string", "as_strings", "torch_ve
 
 
 def kind_of(path: Path) -> Kind:
-    """By content, not by ending; what is nothing known counts as weights, for their reader to refuse."""
-    if path.suffix == ".safetensors" or not zipfile.is_zipfile(path):
+    """By content; what is nothing known counts as weights, for their reader to refuse.
+
+    Raises LoadFailed for an archive that is cut off or too old.
+    """
+    if path.suffix == ".safetensors":
         return "weights"
+    with path.open("rb") as file:
+        archive = file.read(2) == b"PK"
+    kind = _archive_kind(path) if archive and zipfile.is_zipfile(path) else None
+    if kind is None and (archive or path.suffix == ".pt2"):
+        raise LoadFailed(f"{path.name} is not a whole archive: cut off, or something else altogether")
+    return kind or "weights"
+
+
+def _archive_kind(path: Path) -> Kind | None:
     with zipfile.ZipFile(path) as archive:
-        records = [name.partition("/")[2] for name in archive.namelist()]
-        outside = archive.namelist()
+        names = archive.namelist()
+    if "serialized_exported_program.json" in names:
+        raise LoadFailed(f"{path.name} is of PyTorch 2.7 or older; save it again with torch.export.save")
+    records = [name.partition("/")[2] for name in names]
     if any(name.startswith("data/aotinductor/") for name in records):
         return "aoti"
     if any(name.startswith("models/") for name in records):
         return "export"
-    if "serialized_exported_program.json" in outside:
-        raise LoadFailed(f"{path.name} is of PyTorch 2.7 or older; save it again with torch.export.save")
-    return "torchscript" if "constants.pkl" in records else "weights"
+    if "constants.pkl" in records:
+        return "torchscript"
+    # What is left of an archive that is cut off may end in one that was in it.
+    return "weights" if "data.pkl" in records and path.suffix != ".pt2" else None
 
 
 def check_export(torch: Any, path: Path) -> None:
@@ -120,14 +135,15 @@ def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def check_operators(torch: Any, file: str, graph_module: Any) -> None:
-    """Raises LoadFailed where a graph calls anything but operators, e.g. ``torch.os.system``."""
+    """Raises LoadFailed where a graph calls anything but operators, e.g. ``torch.os.system``.
+
+    PyTorch's own check is the one that the file asks for.
+    """
     allowed = (torch._ops.OpOverload, torch._ops.HigherOrderOperator)
-    for part in graph_module.modules():
-        for node in getattr(part, "graph", torch.fx.Graph()).nodes:
-            target = node.target
-            plain = getattr(target, "__module__", "") in ("_operator", "math") or target in _sizes(torch)
-            if node.op == "call_function" and not (isinstance(target, allowed) or plain):
-                raise LoadFailed(f"{file} calls {target}, which is no operator")
+    for target in _targets(graph_module):
+        plain = getattr(target, "__module__", "") in ("_operator", "math") or target in _sizes(torch)
+        if not (isinstance(target, allowed) or plain):
+            raise LoadFailed(f"{file} calls {target}, which is no operator")
 
 
 def _sizes(torch: Any) -> list[Any]:
@@ -137,5 +153,18 @@ def _sizes(torch: Any) -> list[Any]:
 def forbidden(error: Exception) -> str:
     """What is wrong with a pickle that torch.load(weights_only=True) refuses, without its advice."""
     found = re.search(r"GLOBAL (\S+)", str(error))
-    name = f" ({found[1]})" if found else ""
-    return f"no plain tensors but a pickle that may run any code{name}"
+    name = f" (it has {found[1]})" if found else ""
+    return f"no pickle of plain tensors{name}; others may run any code, and are not read"
+
+
+def may_write(torch: Any, graph_module: Any) -> bool:
+    """Whether a graph has operators that write to their arguments, which may be its inputs."""
+    operators = [each for each in _targets(graph_module) if isinstance(each, torch._ops.OpOverload)]
+    return any(each._schema.is_mutable for each in operators)
+
+
+def _targets(graph_module: Any) -> Iterator[Any]:
+    """What a graph, and those in it, call."""
+    for part in graph_module.modules():
+        if hasattr(part, "graph"):
+            yield from (node.target for node in part.graph.nodes if node.op == "call_function")

@@ -10,7 +10,7 @@ from penstock.core.importing import find
 from penstock.core.spec import ModelSpec, TensorSpec
 from penstock.engines.device import Wish
 from penstock.engines.require import require
-from penstock.engines.torch_archive import KINDS, Kind, check_export, check_operators, forbidden
+from penstock.engines.torch_archive import KINDS, Kind, check_export, check_operators, forbidden, may_write
 from penstock.engines.torch_signature import export_inputs, export_outputs
 from penstock.engines.torch_start import Place, has_neuron, place, place_compiled
 
@@ -28,7 +28,7 @@ class Program:
     """In the order of the arguments; empty where the file does not tell."""
     outputs: tuple[TensorSpec, ...] = ()
     writes: bool = False
-    """Whether it changes its inputs, where the file tells."""
+    """Whether it may change its inputs, where the file tells."""
 
 
 def load(torch: Any, spec: ModelSpec, path: Path, kind: Kind, asked: Sequence[Wish]) -> Program:
@@ -83,17 +83,18 @@ def _export(torch: Any, spec: ModelSpec, path: Path, asked: Sequence[Wish]) -> P
     if not plain:
         raise LoadFailed(f"{path.name} has inputs that are no tensors; export it with tensors alone")
     inputs, outputs = export_inputs(torch, program), export_outputs(torch, program)
-    writes = bool(program.graph_signature.user_inputs_to_mutate)
+    writes = may_write(torch, program.graph_module)
     return Program("export", where, call, (), inputs, outputs, writes)
 
 
 def _aoti(torch: Any, spec: ModelSpec, path: Path, asked: Sequence[Wish]) -> Program:
-    loader = torch._C._aoti.AOTIModelPackageLoader
-    kind = loader.load_metadata_from_package(str(path), "model")["AOTI_DEVICE_KEY"]
-    where = place_compiled(torch, asked, kind, path.name)
+    from torch._inductor.package import load_package  # as aoti_load_package, with runners for each instance
+
+    metadata = torch._C._aoti.AOTIModelPackageLoader.load_metadata_from_package(str(path), "model")
+    where = place_compiled(torch, asked, metadata["AOTI_DEVICE_KEY"], path.name)
     number = int(where.device.partition(":")[2] or -1)
     runners = max(1, spec.instances.count)
-    model = torch._inductor.aoti_load_package(str(path), num_runners=runners, device_index=number)
+    model = load_package(str(path), num_runners=runners, device_index=number)
     return Program("aoti", where, model)
 
 
@@ -134,9 +135,7 @@ def _state(torch: Any, path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        if "Weights only load failed" not in str(error) and "GLOBAL" not in str(error):
-            raise
-        raise LoadFailed(f"{path.name} has {forbidden(error)}; save module.state_dict() alone") from error
+        raise LoadFailed(f"{path.name} is {forbidden(error)}; save module.state_dict()") from error
     if isinstance(state, dict) and all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         return state
     has = f"a dict of {', '.join(map(str, state))}"[:200] if isinstance(state, dict) else type(state).__name__

@@ -70,8 +70,8 @@ def _found(torch: Any, spec: ModelSpec, program: Program, *, told: bool) -> Foun
 
     A program that cannot be run on made-up input is taken as declared, and may change its inputs.
     """
-    if told and not spec.torch.compile:
-        return Found(program.outputs, 1, program.writes)
+    if told and not spec.torch.compile and not program.writes:
+        return Found(program.outputs, 1, False)
     run = _runner(program, nullcontext)
 
     def try_out(arrays: list[Array]) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def _found(torch: Any, spec: ModelSpec, program: Program, *, told: bool) -> Foun
     try:
         found = find_outputs(try_out, program.inputs)
     except LoadFailed:
-        if told or not spec.outputs or spec.torch.compile:
+        if spec.torch.compile or not (told or spec.outputs):
             raise
-        return Found((), 1, True)
+        return Found(program.outputs, 1, True)
     return found._replace(outputs=program.outputs) if told else found
 
 

@@ -18,9 +18,10 @@ def network(hidden: int = 8) -> Any:
             y = torch.softmax(self.second(torch.relu(self.first(x))), -1)
             return {"y": y, "top": y.argmax(-1)}
 
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Network().eval()
+    made = Network().eval().requires_grad_(False)
+    for weight in made.parameters():
+        weight.copy_(torch.sin(torch.arange(weight.numel()) * 1.7).reshape(weight.shape))
+    return made
 
 
 def program(module: Any, *sizes: tuple[int, ...]) -> Any:
