@@ -27,10 +27,10 @@ def until(condition, what, seconds=PATIENCE, every=0.01):
     return value
 
 
-def environment(**settings):
+def environment(python_path=str(ROOT), **settings):
     """Ours without settings of penstock that a developer may have, and with ``settings``."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-    clean["PYTHONPATH"] = str(ROOT)  # engines of the tests' own
+    clean["PYTHONPATH"] = python_path  # engines of the tests' own
     return clean | {f"PENSTOCK_{name.upper()}": str(value) for name, value in settings.items()}
 
 

@@ -46,7 +46,7 @@ class Crew:
         self._running: list[Running] = []
         self._down: set[Instance] = set()
         self._watched: dict[Instance, int] = {}
-        self._rest = ""
+        self._why = ""
         self._closed = False
         for instance in self._all:
             self._watch(instance)
@@ -61,8 +61,16 @@ class Crew:
 
     @property
     def resting(self) -> str:
-        """Why no instance is left and none will be back at once; empty otherwise."""
-        return self._rest if len(self._down) == len(self._all) else ""
+        """Why no instance is left and none will be back soon; empty otherwise."""
+        if len(self._down) < len(self._all):
+            return ""
+        ends = min(instance.ends for instance in self._all)
+        if not restart.resting(ends):
+            return ""
+        return (
+            f"quarantined: its processes ended {ends} times in a row, last because {self._why}; "
+            f"the next start is in {restart.delay(ends):.0f} s or less"
+        )
 
     def start(self, entries: list[Ticket], started: float) -> None:
         """Run a batch on a free instance."""
@@ -131,11 +139,7 @@ class Crew:
         self._down.add(instance)
         wait = restart.delay(instance.ends)
         log.error("%s: a process ended: %s; started again in %.1f s", self.name, why, wait)
-        if restart.resting(instance.ends):
-            at = f"{instance.ends} times in a row, last because {why}"
-            self._rest = f"quarantined: its processes ended {at}; the next start is in {wait:.0f} s or less"
-        else:
-            self._rest = ""
+        self._why = str(why)
         self._loop.call_later(wait, self._begin, instance)
         self._changed()
 
