@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
+LIGHT := .venv/.stamp-serve
 MODELS ?= models
 ARGS ?=
+CHECK_PYTHON := import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}; try: make PYTHON=python3.12 setup")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test check format bench protos clean
@@ -14,16 +16,23 @@ help:  ## what there is to make
 setup: $(STAMP)  ## virtual environment with everything in it
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}; try: make PYTHON=python3.12 $@")'
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	@echo "Setting up .venv (once; a minute or two) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --prefer-binary -c constraints.txt -e '.[dev]'
+	@touch $(LIGHT) $@
+
+$(LIGHT): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
+	@echo "Setting up .venv (once; half a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --prefer-binary -c constraints.txt -e '.[examples]'
 	@touch $@
 
-$(MODELS): | $(STAMP)
+$(MODELS): | $(LIGHT)
 	@$(BIN)/penstock init --quiet $(MODELS)
 
-serve: $(STAMP) | $(MODELS)  ## serve the example models (MODELS=dir for yours)
+serve: $(LIGHT) | $(MODELS)  ## serve the example models (MODELS=dir for yours)
 	@exec $(BIN)/penstock serve $(MODELS) $(ARGS)
 
 test: $(STAMP)  ## all tests (ARGS='-k name' for some)
