@@ -15,7 +15,7 @@ from time import monotonic
 
 from penstock.core.errors import BadSetting
 from penstock.core.ports import Handler
-from penstock.core.spec import Signature
+from penstock.core.sizes import size
 from penstock.doors import access
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys
@@ -26,8 +26,9 @@ from penstock.repository.local import LocalStore
 from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
 from penstock.serving.lifecycle import Lifecycle
+from penstock.serving.memory import Rules
+from penstock.settings import Memory, Settings, check_exposure
 from penstock.settings import Server as Listening
-from penstock.settings import Settings, check_exposure
 
 log = logging.getLogger("penstock.server")
 
@@ -49,8 +50,15 @@ class Server:
         self.catalog = Catalog()
         store = LocalStore(Path(settings.repository), settings.model)
         watch = settings.watch
-        self.models = Lifecycle(store, self.catalog, self.ledger, poll=watch.poll_s, settle=watch.settle_s)
-        gateway = Gateway(self.catalog, self.ledger.refused)
+        self.models = Lifecycle(
+            store,
+            self.catalog,
+            self.ledger,
+            poll=watch.poll_s,
+            settle=watch.settle_s,
+            rules=_rules(settings.memory),
+        )
+        gateway = Gateway(self.catalog, self.ledger.refused, self.models.cold)
         self._traced = trace.wrap(gateway, settings.trace.otlp)
         self.handler: Handler = access.wrap(self._traced, settings.log.access)
         self._keys = Keys(settings.keys)
@@ -59,7 +67,7 @@ class Server:
             make_app(
                 self.models, lambda accept: prometheus.render(self.ledger, self.models.states(), accept)
             ),
-            self._signature,
+            self.models.cold.signature,
             self._keys,
             settings.server,
         )
@@ -122,8 +130,9 @@ class Server:
             await asyncio.sleep(_EXPIRY)
             self.models.expire(monotonic())
 
-    def _signature(self, model: str, version: str) -> Signature:
-        return self.catalog.find(model, version).state.signature
+
+def _rules(memory: Memory) -> Rules:
+    return Rules(limit=size(memory.limit, "memory.limit"), keep=memory.keep, stay=memory.stay_s)
 
 
 def _why(error: OSError) -> str:

@@ -11,6 +11,7 @@ from time import monotonic, time
 
 from penstock.core.types import BatchTally, Statistics, Tally
 from penstock.metering.book import Book
+from penstock.metering.swaps import Swaps
 
 Clock = Callable[[], float]
 Key = tuple[str, str]
@@ -33,6 +34,8 @@ class Ledger:
         self._retired: dict[Key, Book] = {}
         self._models: set[str] = set()
         self._refused: Counter[tuple[str, str]] = Counter()
+        self.swaps = Swaps()
+        """Models that came and went to keep within the limit on memory."""
 
     def book(self, model: str, version: str) -> Book:
         """The book of a version that is being loaded; pair each call with one ``forget``.

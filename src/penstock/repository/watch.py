@@ -209,6 +209,14 @@ def failed(memory: Memory, order: Load) -> Memory:
     return _changed(memory, order.model, change)
 
 
+def lost(memory: Memory, order: Load) -> Memory:
+    """What was put off would not load when its time came: as if it had failed at once."""
+    after = failed(memory, order)
+    return _changed(
+        after, order.model, lambda model: replace(model, applied=_without(model.applied, order.version))
+    )
+
+
 def hold(memory: Memory, model: str) -> Memory:
     """Unload the model and keep it so until ``release`` or until its folder has been gone.
 

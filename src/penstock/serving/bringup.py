@@ -1,6 +1,7 @@
 """One version from its files to serving: open → measure → lay out over the cores → policy → live."""
 
 import asyncio
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +13,7 @@ from penstock.scheduling.policy import make
 from penstock.scheduling.scheduler import Scheduler
 from penstock.serving.catalog import Live
 from penstock.serving.check import Check
+from penstock.serving.footprint import resident
 from penstock.serving.opening import open_sessions
 from penstock.serving.warmup import Warm
 
@@ -56,7 +58,7 @@ async def bring_up(
         run_ms=warmth.run_seconds * 1e3,
         load_seconds=perf_counter() - start,
     )
-    return Live(state, scheduler, check, opened.close)
+    return Live(state, scheduler, check, opened.close, partial(resident, opened.sessions))
 
 
 def _policy(spec: ModelSpec, warmth: Warm) -> BatchPolicy:

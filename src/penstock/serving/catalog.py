@@ -18,6 +18,8 @@ class Live(Struct, frozen=True, eq=False):
     check: Check
     close: Callable[[], None]
     """Gives the memory back; blocks, after the executor was closed."""
+    resident: Callable[[], int] = int
+    """Resident bytes in processes of its own; 0 where it has none."""
 
 
 class Shelf(Struct, frozen=True, eq=False):

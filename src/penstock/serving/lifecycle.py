@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -12,7 +13,6 @@ from penstock.core.errors import (
     LoadFailed,
     PenstockError,
     UnknownModel,
-    Unsupported,
     one_line,
 )
 from penstock.core.loop import Runner
@@ -25,6 +25,11 @@ from penstock.repository.local import LocalStore
 from penstock.repository.versions import natural
 from penstock.serving.bringup import bring_up
 from penstock.serving.catalog import Catalog, Live
+from penstock.serving.cold import Cold
+from penstock.serving.footprint import Growth
+from penstock.serving.memory import Rules
+from penstock.serving.override import override
+from penstock.serving.residency import Deeds, Residency
 from penstock.serving.roster import Roster
 
 log = logging.getLogger("penstock.serving")
@@ -39,9 +44,19 @@ class Lifecycle:
     name = "repository"
 
     def __init__(
-        self, store: LocalStore, catalog: Catalog, ledger: Ledger, *, poll: float = 1.0, settle: float = 1.0
+        self,
+        store: LocalStore,
+        catalog: Catalog,
+        ledger: Ledger,
+        *,
+        poll: float = 1.0,
+        settle: float = 1.0,
+        rules: Rules | None = None,
     ) -> None:
-        """``poll``: seconds between scans; ``settle``: seconds for which files must be unchanged."""
+        """``poll``: seconds between scans; ``settle``: seconds for which files must be unchanged.
+
+        ``rules``: the limit on memory; without them, there is none.
+        """
         self.every = poll
         self._store = store
         self._catalog = catalog
@@ -51,6 +66,12 @@ class Lifecycle:
         self._roster = Roster(catalog)
         self._overrides: dict[str, ModelSpec] = {}
         self._measuring = asyncio.Lock()
+        self._growth = Growth()
+        deeds = Deeds(self._bring, self._retire, self._lost, lambda: list(self._roster.retiring))
+        self._residency = Residency(rules or Rules(), catalog, ledger.swaps, deeds)
+        self._roster.cold = self._residency.states
+        self.cold = Cold(catalog, self._residency)
+        """For the gateway: models that their first request loads."""
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
         self._closing = False
@@ -63,7 +84,8 @@ class Lifecycle:
             orders, self._runner.memory = watch.decide(*await self._scan(), 0.0)
             if not orders:
                 break
-            await self._carry_out(orders)
+            await self._carry_out(self._residency.sorted(orders))
+        self._residency.check_names(self._roster.seen)
         self._started = True
         if watching:
             self._tasks = [asyncio.create_task(self._runner.run()), asyncio.create_task(self._listen())]
@@ -73,6 +95,7 @@ class Lifecycle:
         self._closing = True
         for task in (*self._tasks, *self._roster.loading.values()):
             task.cancel()
+        await self._residency.close()
         for live in list(self._catalog):
             self._retire(live)
         await asyncio.gather(*self._roster.retiring.values(), return_exceptions=True)
@@ -94,6 +117,7 @@ class Lifecycle:
 
     async def observe(self) -> Seen:
         scan, _, now = await self._scan()
+        self._residency.shrink()
         return scan, now
 
     async def _scan(self) -> tuple[Mapping[str, ModelFolder], watch.Memory, float]:
@@ -120,6 +144,7 @@ class Lifecycle:
                 self._roster.loading[model, version] = task
                 self._roster.failed.pop((model, version), None)
             case watch.Unload(model, version):
+                self._residency.dropped(model, version)
                 live = self._catalog.take(model, version)
                 if live is not None:
                     self._retire(live)
@@ -128,6 +153,7 @@ class Lifecycle:
                 log.warning("model %s: %s", model, reason or "its folder is in order again")
             case watch.Forget(model):
                 self._roster.forget(model)
+                self._residency.forget(model)
                 self._overrides.pop(model, None)
 
     async def _carry_out(self, orders: Sequence[watch.Order]) -> None:
@@ -140,24 +166,59 @@ class Lifecycle:
 
     async def _load(self, order: watch.Load) -> None:
         key = (order.model, order.version)
-        spec = self._overrides.get(order.model, order.spec)
-        book = self._ledger.book(*key)
+        order = replace(order, spec=self._overrides.get(order.model, order.spec))
+        self._residency.ordered(order)
         try:
-            live = await bring_up(spec, order.version, order.path, book, self._measuring)
-        except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
-            self._ledger.forget(*key)
-            reason = str(error) if isinstance(error, PenstockError) else one_line(error)
-            log.error("model %s version %s is not served: %s", *key, reason)
-            self._roster.failed[key] = (spec, reason)
-            self._runner.memory = watch.failed(self._runner.memory, order)
-        else:
-            book.waiting = lambda: live.executor.waiting
-            self._go_live(live)
-            self._runner.memory = watch.applied(self._runner.memory, order)
+            async with self._residency.turn(order):
+                reason = await self._bring_or_put_off(order)
+            if reason:
+                self._roster.failed[key] = (order.spec, reason)
+                self._residency.failed(*key)
+                self._runner.memory = watch.failed(self._runner.memory, order)
+            else:
+                self._runner.memory = watch.applied(self._runner.memory, order)
+                await self._residency.settle(order.model)
         finally:
             self._roster.loading.pop(key, None)
             self._tell()
             self._runner.wake()
+
+    async def _bring_or_put_off(self, order: watch.Load) -> str:
+        try:
+            admitted = await self._residency.admits(order)
+        except LoadFailed as error:
+            log.error("model %s version %s is not served: %s", order.model, order.version, error)
+            return str(error)
+        return await self._bring(order) if admitted else ""
+
+    async def _bring(self, order: watch.Load) -> str:
+        """Load a version and let it serve; the reason why not, or nothing."""
+        key = (order.model, order.version)
+        book = self._ledger.book(*key)
+        start = monotonic()
+        try:
+            with self._growth.over() as grown:
+                live = await bring_up(order.spec, order.version, order.path, book, self._measuring)
+                live = self._residency.came(live, order, book, grown())
+        except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
+            self._ledger.forget(*key)
+            self._ledger.swaps.loaded(order.model, "error", monotonic() - start)
+            reason = str(error) if isinstance(error, PenstockError) else one_line(error)
+            log.error("model %s version %s is not served: %s", *key, reason)
+            return reason
+        book.waiting = lambda: live.executor.waiting
+        self._ledger.swaps.loaded(order.model, "ok", monotonic() - start)
+        self._go_live(live)
+        return ""
+
+    async def _lost(self, order: watch.Load, reason: str) -> None:
+        """A version that was put off will not be loaded; an older one may take its place."""
+        model, folder = order.model, self._roster.seen.get(order.model)
+        self._residency.dropped(model, order.version)
+        if folder is not None and model in self._runner.memory:
+            self._roster.failed[model, order.version] = (order.spec, reason)
+            await self._order(model, folder, watch.lost(self._runner.memory, order))
+        self._tell()
 
     def _go_live(self, live: Live) -> None:
         state = live.state
@@ -184,9 +245,11 @@ class Lifecycle:
     async def _drain(self, live: Live) -> None:
         await live.executor.drain()
         live.executor.close()
-        await asyncio.to_thread(live.close)
+        with self._growth.over():
+            await asyncio.to_thread(live.close)
         self._ledger.forget(live.state.name, live.state.version)
         del self._roster.retiring[live]
+        self._residency.went(live)
 
     # -- what doors ask --------------------------------------------------------------------------
 
@@ -194,7 +257,8 @@ class Lifecycle:
     def ready(self) -> bool:
         if not self._started or self._closing:
             return False
-        serving = all(self._catalog.newest(name) for name in self._roster.seen.keys() - self._held())
+        wanted = self._roster.seen.keys() - self._held()
+        serving = all(self._catalog.newest(name) or self._residency.ready(name) for name in wanted)
         return serving and not any(live.executor.trouble for live in self._catalog)
 
     def state(self, model: str, version: str = "") -> ModelState:
@@ -208,8 +272,14 @@ class Lifecycle:
             self.state(model, version)
         return self._ledger.statistics(model, version)
 
+    async def describe(self, model: str, version: str = "") -> ModelState:
+        state = self.state(model, version)
+        if state.state == "COLD" and not state.platform:
+            await self.cold.load(model, version, 1, inf)
+        return self.state(model, version)
+
     async def load(self, model: str, parameters: Mapping[str, Any] | None = None) -> None:
-        override = _override(model, parameters or {})
+        spec = override(model, parameters or {})
         await self._scan()
         folder = self._roster.seen.get(model)
         if folder is None:
@@ -218,16 +288,25 @@ class Lifecycle:
             )
         if folder.spec is None or not folder.versions:
             raise LoadFailed(f"model {model!r} cannot be loaded: {folder.error}")
-        if override is None:
+        if spec is None:
             self._overrides.pop(model, None)
         else:
-            self._overrides[model] = override
-            folder = replace(folder, spec=override)
+            self._overrides[model] = spec
+            folder = replace(folder, spec=spec)
         await self._order(model, folder, watch.release(self._runner.memory, model))
-        newest = self._catalog.newest(model)
         failures = self._roster.failures(model)
+        if self._residency.holds(model) and not failures:
+            await self._warm(model)
+        newest = self._catalog.newest(model)
         if newest is None or failures:
             raise LoadFailed("; ".join(failures) or f"model {model!r} is not serving")
+
+    async def _warm(self, model: str) -> None:
+        """Load what the memory budget has put off; others go where there is no room."""
+        try:
+            await self.cold.load(model, "", 1, inf)
+        except PenstockError as error:
+            raise LoadFailed(str(error)) from None
 
     async def unload(self, model: str) -> None:
         if model not in self._roster.seen and self._catalog.newest(model) is None:
@@ -250,19 +329,3 @@ def _where(state: ModelState) -> str:
         return f"in the loop on {state.device}"
     kind = "processes" if state.isolation == "process" else "instances"
     return f"{state.instances} {kind} × {state.threads} threads on {state.device}"
-
-
-def _override(model: str, parameters: Mapping[str, Any]) -> ModelSpec | None:
-    """The spec in a load request's ``config`` parameter (Triton's ModelConfig as a JSON string)."""
-    files = [key for key in parameters if key.startswith("file:")]
-    if files:
-        raise Unsupported(f"parameter {files[0]!r} is not offered; put the file in the repository")
-    config = parameters.get("config")
-    if config is None:
-        return None
-    from penstock.repository import triton
-
-    spec, warnings = triton.from_json(config)
-    for warning in warnings:
-        log.warning("model %s: %s", model, warning)
-    return replace(spec, name=model)

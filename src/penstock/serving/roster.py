@@ -1,7 +1,7 @@
 """What every version is doing, whether it serves or not: written by the lifecycle, read by doors."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,6 +28,8 @@ class Roster:
         self.failed: dict[Key, tuple[ModelSpec, str]] = {}
         """What would not load, and why."""
         self.retiring: dict[Live, asyncio.Task[None]] = {}
+        self.cold: Callable[[], Iterable[ModelState]] = tuple
+        """Those that the next request for them loads."""
 
     def saw(self, models: Mapping[str, ModelFolder]) -> None:
         """A new scan; what is no longer there has not failed either."""
@@ -64,7 +66,7 @@ class Roster:
         if newest is not None and version in ("", newest.state.version):
             return now(newest, live=True)
         mine = [state for state in self.states() if state.name == model]
-        for state in reversed(mine):
+        for state in sorted(mine, key=lambda state: state.live)[::-1]:
             if version in ("", state.version):
                 return state
         if mine:
@@ -89,6 +91,7 @@ class Roster:
             yield _absent(spec, version, "UNAVAILABLE", reason)
         for live in self.retiring:
             yield replace(now(live, live=False), state="UNLOADING")
+        yield from self.cold()
         for name, version in self.loading:
             yield _absent(self.seen[name].spec or ModelSpec(name=name), version, "LOADING", "")
         for live in self._catalog:
@@ -98,7 +101,10 @@ class Roster:
 def now(one: Live, /, **changes: Any) -> ModelState:
     """The state of what serves, as it is at this moment."""
     executor = one.executor
-    state = replace(one.state, batch_cap=executor.cap, restarts=executor.restarts, **changes)
+    size = one.resident() or one.state.memory_bytes
+    state = replace(
+        one.state, batch_cap=executor.cap, restarts=executor.restarts, memory_bytes=size, **changes
+    )
     trouble = executor.trouble
     return replace(state, state="UNAVAILABLE", reason=trouble) if trouble else state
 
