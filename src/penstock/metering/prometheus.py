@@ -13,6 +13,7 @@ from penstock.metering import logs
 from penstock.metering.book import Book
 from penstock.metering.histogram import Histogram
 from penstock.metering.ledger import Ledger
+from penstock.metering.swaps import Swaps
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -65,7 +66,13 @@ def families(ledger: Ledger, states: Sequence[ModelState]) -> "list[Metric]":
     """Everything but the process' own metrics."""
     books = ledger.books()
     errors = _errors(ledger, books)
-    return [*_server(states), *_requests(books, errors), *_versions(books), *_triton(books, errors)]
+    return [
+        *_server(states),
+        *_memory(ledger.swaps, states),
+        *_requests(books, errors),
+        *_versions(books),
+        *_triton(books, errors),
+    ]
 
 
 class _Fixed:
@@ -110,8 +117,43 @@ def _server(states: Sequence[ModelState]) -> "Iterator[Metric]":
         "penstock_model_ready", "1 while this version can answer, else 0.", labels=VERSION
     )
     for state in states:
-        ready.add_metric((state.name, state.version), float(state.state == "READY"))
+        ready.add_metric((state.name, state.version), float(state.serving))
     yield ready
+
+
+def _memory(swaps: Swaps, states: Sequence[ModelState]) -> "Iterator[Metric]":
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    yield GaugeMetricFamily("penstock_memory_limit_bytes", "What models may take; 0: no limit.", swaps.limit)
+    resident = GaugeMetricFamily("penstock_model_resident_bytes", "Memory that it takes.", labels=VERSION)
+    for state in states:
+        there = state.state in ("READY", "UNLOADING") or state.live
+        resident.add_metric((state.name, state.version), state.memory_bytes if there else 0)
+    loads = CounterMetricFamily("penstock_model_loads", "Loads by outcome.", labels=("model", "outcome"))
+    for (model, outcome), count in sorted(swaps.loads.items()):
+        loads.add_metric((model, outcome), count)
+    seconds = CounterMetricFamily("penstock_model_load_seconds", "Time spent loading.", labels=("model",))
+    for model, spent in sorted(swaps.load_seconds.items()):
+        seconds.add_metric((model,), spent)
+    evictions = CounterMetricFamily(
+        "penstock_model_evictions", "Times that it was unloaded to make room.", labels=("model",)
+    )
+    for model, count in sorted(swaps.evictions.items()):
+        evictions.add_metric((model,), count)
+    waits = HistogramMetricFamily(
+        "penstock_cold_wait_seconds", "Requests that waited for it to be loaded.", labels=("model",)
+    )
+    for model, histogram in sorted(swaps.waits.items()):
+        waits.add_metric((model,), _buckets(histogram), histogram.sum)
+    yield from (resident, loads, seconds, evictions, waits)
+    restarts = CounterMetricFamily(
+        "penstock_instance_restarts",
+        "Processes of a model that ended and were started again.",
+        labels=VERSION,
+    )
+    for state in states:
+        restarts.add_metric((state.name, state.version), state.restarts)
+    yield restarts
 
 
 def _requests(books: list[Book], errors: Counter[tuple[str, str, str]]) -> "Iterator[Metric]":
