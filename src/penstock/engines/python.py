@@ -140,6 +140,7 @@ class PythonSession:
             if hasattr(model, "close"):
                 model.close()
         finally:
+            del model
             forget(self._module)
             trim()
 
