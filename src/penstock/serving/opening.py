@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -12,12 +13,13 @@ from msgspec.structs import replace
 
 from penstock.core.errors import InstanceLost, LoadFailed, PenstockError, one_line
 from penstock.core.importing import find
-from penstock.core.ports import Engine, Restartable, Session
+from penstock.core.ports import Engine, Session
 from penstock.core.spec import Isolation, ModelSpec
 from penstock.engines import ENGINES, FILES, usual
 from penstock.serving.synthesize import prepare
 from penstock.serving.warmup import Warm, choose_layout, warm
 from penstock.workers import machine
+from penstock.workers.worker import Worker
 
 log = logging.getLogger("penstock.serving")
 
@@ -34,9 +36,13 @@ class Opened(Struct, frozen=True, eq=False):
     """Whether the sessions are different ones, each of which is to be closed."""
 
     def close(self) -> None:
-        """Blocks; the processes end side by side."""
-        for session in self.sessions if self.each else self.sessions[:1]:
-            session.close()
+        """Blocks; processes end side by side, as each may take a while."""
+        if not self.each:
+            self.sessions[0].close()
+            return
+        with ThreadPoolExecutor(len(self.sessions)) as pool:
+            for _ in pool.map(lambda session: session.close(), self.sessions):
+                pass
 
 
 async def open_sessions(spec: ModelSpec, path: Path, version: str, measuring: asyncio.Lock) -> Opened:
@@ -52,19 +58,18 @@ async def open_sessions(spec: ModelSpec, path: Path, version: str, measuring: as
     kind: Isolation = getattr(engine, "isolation", "process")
     apart = "process" in (spec.isolation, kind if spec.isolation == "auto" else "")
     opening: Open = partial(_in_process, name, path, version) if apart else partial(_in_here, engine, path)
-    cores = machine.cores()
+    cores = len(machine.cores())
 
     async def first(count: int, threads: int) -> tuple[Session, Warm]:
-        places = _places(spec, count, threads, cores) if apart else [()]
-        session = await _one(opening, _sized(spec, count, threads), 0, places[0], path)
+        session = await _one(opening, _sized(spec, count, threads), 0, (), path)
         async with measuring:
             return session, await _warm(session, spec, kind)
 
-    count, threads = choose_layout(spec.instances, len(cores))
+    count, threads = choose_layout(spec.instances, cores)
     session, warmth = await first(count, threads)
     count, wanted = choose_layout(
         spec.instances,
-        len(cores),
+        cores,
         warmth.run_seconds,
         accelerated=_accelerated(session),
         concurrency=getattr(session, "concurrency", 0),
@@ -74,7 +79,7 @@ async def open_sessions(spec: ModelSpec, path: Path, version: str, measuring: as
         session, warmth = await first(count, wanted)
     if not apart:
         return Opened([session] * (1 if warmth.isolation == "inline" else count), warmth, each=False)
-    return await _more(opening, _sized(spec, count, wanted), session, warmth, path)
+    return await _more(opening, _sized(spec, count, wanted), cast(Worker, session), warmth, path)
 
 
 def _accelerated(session: Session) -> bool:
@@ -85,40 +90,34 @@ def _sized(spec: ModelSpec, count: int, threads: int) -> ModelSpec:
     return replace(spec, instances=replace(spec.instances, count=count, threads=threads))
 
 
-def _places(spec: ModelSpec, count: int, threads: int, cores: list[int]) -> list[tuple[int, ...]]:
-    return machine.place(count, threads, cores) if spec.instances.pin else [()] * count
-
-
-async def _more(opening: Open, spec: ModelSpec, first: Session, warmth: Warm, path: Path) -> Opened:
+async def _more(opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, path: Path) -> Opened:
     """The processes beside the first, as many as memory allows, side by side."""
     wanted, threads = spec.instances.count, spec.instances.threads
-    resident = cast(Callable[[], int], getattr(first, "resident", lambda: 0))
-    count = machine.affordable(wanted, resident(), machine.free_memory())
+    each = first.resident()
+    count = machine.affordable(wanted, each, machine.free_memory())
     if count < wanted:
         log.warning(
             "model %s: %d processes instead of %d, as each takes %.0f MiB of memory",
-            *(spec.name, count, wanted, resident() / 2**20),
+            *(spec.name, count, wanted, each / 2**20),
         )
-    places = _places(spec, wanted, threads, machine.cores())
+    places = machine.place(count, threads, machine.cores()) if spec.instances.pin else [()] * count
     tasks = [_one(opening, spec, at, places[at], path) for at in range(1, count)]
     opened = await asyncio.gather(*tasks, return_exceptions=True)
-    sessions = [first, *(one for one in opened if not isinstance(one, BaseException))]
+    workers = [first, *(cast(Worker, one) for one in opened if not isinstance(one, BaseException))]
     failed = [one for one in opened if isinstance(one, BaseException)]
-    together = Opened(sessions, warmth, each=True)
+    together = Opened(list(workers), warmth, each=True)
+    ready = partial(prepare, sizes=warmth.sizes, size=warmth.size)
     try:
         if failed:
             raise failed[0]
-        for session in sessions:
-            cast(Restartable, session).warm_up = partial(prepare, sizes=warmth.sizes, size=warmth.size)
-        await asyncio.gather(*(asyncio.to_thread(_prepare, one, warmth) for one in sessions[1:]))
+        first.keep_to(places[0])
+        for worker in workers:
+            worker.warm_up = ready
+        await asyncio.gather(*(asyncio.to_thread(ready, worker) for worker in workers[1:]))
     except BaseException:
         await asyncio.to_thread(together.close)
         raise
     return together
-
-
-def _prepare(session: Session, warmth: Warm) -> None:
-    prepare(session, sizes=warmth.sizes, size=warmth.size)
 
 
 async def _one(opening: Open, spec: ModelSpec, at: int, cores: tuple[int, ...], path: Path) -> Session:
@@ -136,9 +135,7 @@ def _in_here(engine: Engine, path: Path, spec: ModelSpec, at: int, cores: tuple[
 
 def _in_process(
     engine: str, path: Path, version: str, spec: ModelSpec, at: int, cores: tuple[int, ...]
-) -> Session:
-    from penstock.workers.worker import Worker
-
+) -> Worker:
     alone = _sized(spec, 1, spec.instances.threads)
     return Worker(engine, alone, path, f"{spec.name}-{version}-{at}", cores)
 

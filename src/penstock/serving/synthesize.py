@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from time import monotonic
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from penstock.core.types import Tensors
 
 VECTOR_SIZES = (16, 1, 8, 32, 64, 224)
 """Sizes to try for variable axes after the first, a short token sequence first."""
+PREPARING = 10.0
+"""Seconds for the runs that follow a restart."""
 IMAGE_SIZES = (64, 224, 32, 16, 8, 1)
 """The same where an input has four axes or more."""
 
@@ -66,10 +69,14 @@ def prepare(session: Session, sizes: Sequence[int], size: int | None) -> None:
     """Run once at each number of rows, so that no request pays for what first runs cost.
 
     ``size`` is of the variable axes, None where the model cannot be run on made-up input.
+    Ends early where it has taken ten seconds.
     Raises what runs raise.
     """
     if size is None:
         return
     rng = np.random.default_rng(0)
+    end = monotonic() + PREPARING
     for rows in sizes:
+        if monotonic() > end:
+            break
         session.run(synthesize(session.signature, rows, rng, size))

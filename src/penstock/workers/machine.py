@@ -26,6 +26,17 @@ def place(count: int, threads: int, cores: Sequence[int]) -> list[tuple[int, ...
     return [tuple(cores[at * threads : (at + 1) * threads]) for at in range(count)]
 
 
+def pin(pid: int, cores: Sequence[int]) -> None:
+    """Move a process, with the threads that it has, to these cores; nothing where none are named."""
+    if not cores or not hasattr(os, "sched_setaffinity"):
+        return
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            os.sched_setaffinity(int(task.name), cores)
+        except OSError:
+            pass  # it ended meanwhile
+
+
 def affordable(wanted: int, each: int, free: int) -> int:
     """How many processes to have, when one of ``each`` bytes runs already and so much is free. Pure."""
     if not each or not free:

@@ -7,6 +7,7 @@ from threading import Lock
 from weakref import ReferenceType, ref
 
 import numpy as np
+from msgspec.structs import replace
 
 from penstock.core import errors
 from penstock.core.errors import InstanceLost, LoadFailed, PenstockError
@@ -14,7 +15,7 @@ from penstock.core.ports import Restartable
 from penstock.core.spec import ModelSpec
 from penstock.core.tensors import Array
 from penstock.core.types import Tensors
-from penstock.workers import messages
+from penstock.workers import machine, messages
 from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Refused, Run
 from penstock.workers.process import Process
 from penstock.workers.segment import Block, Joined, Segment, join, room, view
@@ -26,7 +27,7 @@ SMALL = 1 << 16
 
 
 class Worker:
-    """A ``Restartable`` session; one run at a time, by whichever thread calls."""
+    """A ``Restartable`` session; one run at a time, and ``merge`` only by the thread that then runs."""
 
     def __init__(
         self, engine: str, spec: ModelSpec, files: Path, name: str, cores: Sequence[int] = ()
@@ -43,6 +44,7 @@ class Worker:
         """Called with the worker after each restart, before it takes requests."""
         self._closed = False
         self._ending = Lock()
+        self._running = Lock()
         self._alive = False
         self._start()
 
@@ -83,6 +85,11 @@ class Worker:
         if self.warm_up is not None:
             self.warm_up(self)
 
+    def keep_to(self, cores: Sequence[int]) -> None:
+        """From now on, and after a restart; its threads so far are moved there."""
+        self._ask = replace(self._ask, cores=tuple(cores))
+        machine.pin(self._process.pid, cores)
+
     def kill(self) -> None:
         """Ends the process at once, from any thread; a run that is going on raises."""
         self._process.kill()
@@ -122,6 +129,10 @@ class Worker:
         """Raises InstanceLost if the process ends meanwhile, and whatever the model raises."""
         if self._closed:
             raise RuntimeError("the session is closed")
+        with self._running:
+            return self._run(inputs, outputs)
+
+    def _run(self, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         if self._merged is None or self._merged[0] is not inputs:
             self._merged = self._lay_out(join([inputs]) if inputs else [])
         blocks = self._merged[1]
