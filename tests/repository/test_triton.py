@@ -99,7 +99,7 @@ def test_version_policies(text, versions):
         ('platform: "onnxruntime_onnx"', "onnx"),
         ('backend: "onnxruntime" platform: "x"', "onnx"),
         ('backend: "openvino"', "openvino"),
-        ('platform: "ensemble"', "ensemble"),
+        ('platform: "tensorflow_graphdef"', "tensorflow_graphdef"),
         ("", ""),
     ],
 )
@@ -160,7 +160,6 @@ def test_onnx_runtime_parameters_become_session_options():
         ('model_warmup [ { name: "w" batch_size: 1 } ]', "model_warmup"),
         ("response_cache { enable: true }", "response_cache"),
         ("sequence_batching { direct {} }", "sequence_batching"),
-        ('ensemble_scheduling { step [ { model_name: "a" }, { model_name: "b" } ] }', "ensemble_scheduling"),
         ("model_transaction_policy { decoupled: true }", "model_transaction_policy"),
         ('metric_tags { key: "a" value: "b" }', "metric_tags"),
         ('runtime: "x"', "runtime"),

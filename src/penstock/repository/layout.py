@@ -12,7 +12,7 @@ from msgspec import Struct
 from penstock.core.errors import BadSetting
 from penstock.core.spec import ModelSpec
 from penstock.engines import FILES, reads
-from penstock.repository.spec import SPEC, TRITON, read_spec
+from penstock.repository.spec import PIPELINE, SPEC, TRITON, read_spec
 from penstock.repository.versions import natural
 
 Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
@@ -52,9 +52,9 @@ def read(folder: Path, defaults: ModelSpec, known: ModelFolder | None = None) ->
     ``known``, the last answer, spares parsing settings that have not changed; what was a model's
     folder stays one, though it be emptied. Blocks.
     """
-    settings = (stamp(folder / SPEC, SPEC), stamp(folder / TRITON, TRITON))
+    settings = tuple(stamp(folder / name, name) for name in _SETTINGS)
     try:
-        if known is not None and known.spec is not None and known.fingerprint[:2] == settings:
+        if known is not None and known.spec is not None and known.fingerprint[: len(settings)] == settings:
             spec, warnings = known.spec, known.warnings
         else:
             spec, warnings = read_spec(folder, defaults)
@@ -72,10 +72,40 @@ def read(folder: Path, defaults: ModelSpec, known: ModelFolder | None = None) ->
     return ModelFolder(folder.name, spec, error, settings + labels, versions, warnings, doubts)
 
 
-_NO_SETTINGS = ((SPEC, -1, 0), (TRITON, -1, 0))
+_SETTINGS = (SPEC, TRITON, PIPELINE)
+_NO_SETTINGS = tuple((name, -1, 0) for name in _SETTINGS)
 
 
 def _versions(folder: Path, spec: ModelSpec) -> tuple[dict[str, VersionFolder], tuple[str, ...]]:
+    alone = folder / PIPELINE
+    if alone.is_file():
+        return {"1": VersionFolder("1", alone, (stamp(alone, PIPELINE),))}, _beside(folder, spec)
+    if spec.steps:
+        return _of_steps(folder), ()
+    return _of_files(folder, spec)
+
+
+def _beside(folder: Path, spec: ModelSpec) -> tuple[str, ...]:
+    """What a pipeline in the model's own folder leaves unread."""
+    if spec.steps:
+        raise BadSetting(f"{folder} holds {PIPELINE} and an ensemble in {TRITON}; remove one of them")
+    versions, doubts = _of_files(folder, spec)
+    unread = (
+        f"{folder / name} is not read because of {folder / PIPELINE}, which is version 1; move that into "
+        "a version's folder"
+        for name in versions
+    )
+    return (*unread, *doubts)
+
+
+def _of_steps(folder: Path) -> dict[str, VersionFolder]:
+    """Of an ensemble: folders with a number for a name, whatever is in them, else just version 1."""
+    numbers = [entry for entry in _visible(folder) if entry.name.isdecimal() and entry.is_dir()]
+    found = {entry.name: VersionFolder(entry.name, entry, fingerprint(entry)) for entry in numbers}
+    return found or {"1": VersionFolder("1", folder, ())}
+
+
+def _of_files(folder: Path, spec: ModelSpec) -> tuple[dict[str, VersionFolder], tuple[str, ...]]:
     found: dict[str, VersionFolder] = {}
     doubts: list[str] = []
     for entry in sorted(_visible(folder), key=lambda entry: natural(entry.name)):
@@ -89,11 +119,13 @@ def _versions(folder: Path, spec: ModelSpec) -> tuple[dict[str, VersionFolder], 
 
 
 def model_file(folder: Path, spec: ModelSpec) -> Path | None:
-    """What to load from a version's folder; None when it holds no model.
+    """What to load from a version's folder; None when it holds no model. A pipeline comes first.
 
     An engine of the user's own, whose endings are not known, takes ``model`` with any ending.
     Raises BadSetting when several files could be meant.
     """
+    if (folder / PIPELINE).is_file():
+        return folder / PIPELINE
     if spec.file:
         return folder / spec.file if (folder / spec.file).exists() else None
     known = not spec.engine or any(spec.engine in engines for engines in FILES.values())

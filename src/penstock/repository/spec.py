@@ -12,7 +12,7 @@ from penstock.core.schema import convert
 from penstock.core.spec import ModelSpec
 from penstock.repository.versions import check
 
-SPEC, TRITON = "model.toml", "config.pbtxt"
+SPEC, TRITON, PIPELINE = "model.toml", "config.pbtxt", "pipeline.toml"
 
 
 def read_spec(folder: Path, defaults: ModelSpec) -> tuple[ModelSpec, tuple[str, ...]]:
@@ -23,13 +23,13 @@ def read_spec(folder: Path, defaults: ModelSpec) -> tuple[ModelSpec, tuple[str, 
     toml, triton = folder / SPEC, folder / TRITON
     if toml.is_file():
         both = f"{triton} is not read because there is a {SPEC}; remove one of them"
-        spec = _overlay(defaults, _toml(toml))
+        spec = overlay(defaults, _toml(toml))
         return _checked(spec, folder, toml), (both,) if triton.is_file() else ()
     if triton.is_file():
         from penstock.repository.triton import parse
 
         parsed, warnings = parse(_text(triton), str(triton))
-        spec = _overlay(defaults, _changed(msgspec.to_builtins(parsed), _PLAIN))
+        spec = overlay(defaults, _changed(msgspec.to_builtins(parsed), _PLAIN))
         return _checked(spec, folder, triton), tuple(warnings)
     return _checked(defaults, folder, folder), ()
 
@@ -45,12 +45,20 @@ def _text(file: Path) -> str:
 
 
 def _toml(file: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(_text(file))
-    except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"{file}: {error}") from None
+    values = read_toml(file)
+    for key in ("step", "steps", "give"):
+        if key in values:
+            raise BadSetting(f"{file}: {key} belongs in {PIPELINE}, beside it or in a version's folder")
     convert(values, ModelSpec, str(file))
     return values
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Raises BadSetting with the line for what is no TOML. Blocks."""
+    try:
+        return tomllib.loads(_text(file))
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"{file}: {error}") from None
 
 
 def _changed(values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +72,8 @@ def _changed(values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, A
     return out
 
 
-def _overlay(defaults: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+def overlay(defaults: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """``values``, which have been checked, over what is there without them."""
     return msgspec.convert(_merged(msgspec.to_builtins(defaults), values), ModelSpec)
 
 
@@ -83,14 +92,19 @@ def _checked(spec: ModelSpec, folder: Path, where: Path) -> ModelSpec:
         )
     if Path(spec.file).is_absolute() or ".." in Path(spec.file).parts:
         raise BadSetting(f"{where}: file is {spec.file!r}; it must be a path inside the version's folder")
+    check_queue(spec, where)
+    try:
+        check(spec.versions)
+    except BadSetting as error:
+        raise BadSetting(f"{where}: {error}") from None
+    return msgspec.structs.replace(spec, name=folder.name)
+
+
+def check_queue(spec: ModelSpec, where: Path) -> None:
+    """Raises BadSetting where the default priority is none of the priorities."""
     queue = spec.queue
     if queue.default_priority > queue.max_priority:
         raise BadSetting(
             f"{where}: queue.default_priority is {queue.default_priority}; "
             f"it must be at most queue.max_priority, {queue.max_priority}"
         )
-    try:
-        check(spec.versions)
-    except BadSetting as error:
-        raise BadSetting(f"{where}: {error}") from None
-    return msgspec.structs.replace(spec, name=folder.name)

@@ -12,6 +12,7 @@ from google.protobuf import json_format, text_format
 from penstock.core.errors import BadSetting
 from penstock.core.spec import Batching, Instances, ModelSpec, Onnx, Queue, Scalar
 from penstock.proto.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from penstock.repository import triton_ensemble
 from penstock.repository.triton_fields import idle, known_in_json, known_in_text
 from penstock.repository.triton_message import to_config, to_json
 
@@ -74,11 +75,16 @@ def _read(config: Any, where: str, notes: list[str]) -> tuple[ModelSpec, list[st
 def _spec(config: Any, notes: list[str]) -> ModelSpec:
     parameters = {key: config.parameters[key].string_value for key in config.parameters}
     framework = config.backend or config.platform
+    ensemble = triton_ensemble.read(config)
     return ModelSpec(
         name=config.name,
-        engine=_ENGINES.get(framework, framework),
+        engine="" if ensemble.steps else _ENGINES.get(framework, framework),
         file=config.default_model_filename,
         versions=_versions(config.version_policy),
+        inputs=ensemble.inputs,
+        outputs=ensemble.outputs,
+        steps=ensemble.steps,
+        give=ensemble.give,
         batching=_batching(config),
         queue=_queue(config.dynamic_batching),
         instances=_instances(config.instance_group, parameters, notes),

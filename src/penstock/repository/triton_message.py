@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from penstock.core.spec import ModelSpec, TensorSpec
 from penstock.core.types import ModelState
 from penstock.proto import model_config_pb2 as pb
+from penstock.repository import triton_ensemble
 
 _BACKENDS = {"onnx": "onnxruntime"}
 _POLICY_MOST = 64
@@ -30,7 +31,9 @@ def to_config(state: ModelState) -> Any:
     _add_tensors(config.output, state.signature.outputs, batched=state.batched)
     for output in config.output:
         output.label_filename = spec.labels.get(output.name, "")
-    if state.batched:
+    if spec.steps:
+        triton_ensemble.write(config, spec)
+    elif state.batched:
         _add_batching(config.dynamic_batching, spec)
     if state.instances:
         config.instance_group.add(name=f"{state.name}_0", count=state.instances, kind=_kind(spec))
