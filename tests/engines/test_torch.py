@@ -22,7 +22,7 @@ from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed
 from penstock.core.spec import Instances, ModelSpec, Signature, TensorSpec, Torch
 from penstock.core.tensors import dtype_of, to_bytes
 from penstock.engines.torch import TorchEngine, TorchSession
-from penstock.engines.torch_graphs import bucket, powers, unfit
+from penstock.engines.torch_graphs import Captured, Graphs, bucket, powers, unfit
 from penstock.engines.torch_tensors import DTYPES, named
 
 torch = pytest.importorskip("torch")
@@ -704,6 +704,21 @@ def test_batches_are_padded_to_the_smallest_graph_that_holds_them(rows: int, siz
     assert powers(6) == [1, 2, 4, 6]
     assert bucket(rows, [1, 2, 4, 6]) == size
     assert bucket(rows, []) == 0
+
+
+def test_batches_whose_graph_is_not_worth_it_run_without_one() -> None:
+    """Not through a larger graph, which nobody has measured for them."""
+
+    class Recorded:
+        def replay(self) -> None:
+            result.copy_(into * 2)
+
+    into, result = torch.zeros(4, 1), torch.zeros(4, 1)
+    four = Captured(Recorded(), [into], {"y": result})
+    graphs = Graphs(lambda tensors: {"y": tensors[0] * 3}, {1: four, 2: four, 4: four}, [4])
+    factors = {1: 3, 2: 3, 3: 2, 4: 2, 5: 3}
+    for rows, factor in factors.items():
+        assert graphs([torch.ones(rows, 1)])["y"].tolist() == [[factor]] * rows
 
 
 def test_graphs_need_a_variable_axis_0_and_no_other() -> None:

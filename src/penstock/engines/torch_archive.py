@@ -72,6 +72,7 @@ def check_export(torch: Any, path: Path) -> None:
 
     torch.export.load unpickles whatever weights, constants and sample inputs are marked or fail as plain
     ones, and hands sizes to sympify, which evaluates them (torch/_export/serde/serialize.py).
+    That a graph calls operators alone it checks by itself.
     Reads with PyTorch's own reader, so that both see the same records.
     """
     reader = torch._C.PyTorchFileReader(str(path))
@@ -132,22 +133,6 @@ def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
             yield "name", name
             if name not in _FREE:
                 yield from _texts(each, name)
-
-
-def check_operators(torch: Any, file: str, graph_module: Any) -> None:
-    """Raises LoadFailed where a graph calls anything but operators, e.g. ``torch.os.system``.
-
-    PyTorch's own check is the one that the file asks for.
-    """
-    allowed = (torch._ops.OpOverload, torch._ops.HigherOrderOperator)
-    for target in _targets(graph_module):
-        plain = getattr(target, "__module__", "") in ("_operator", "math") or target in _sizes(torch)
-        if not (isinstance(target, allowed) or plain):
-            raise LoadFailed(f"{file} calls {target}, which is no operator")
-
-
-def _sizes(torch: Any) -> list[Any]:
-    return [getattr(torch, name) for name in dir(torch) if name.startswith("sym_")]
 
 
 def forbidden(error: Exception) -> str:

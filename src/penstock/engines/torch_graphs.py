@@ -1,7 +1,7 @@
 """CUDA graphs of a model, one for each power of two of rows, replayed on batches padded to it."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from threading import Lock
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -31,26 +31,28 @@ class Captured(NamedTuple):
 
 
 class Graphs:
-    """Runs a batch through the smallest graph that holds it, and a larger one as before."""
+    """Runs a batch through the smallest graph that holds it, and without one as before.
 
-    def __init__(self, run: Run, captured: dict[int, Captured]) -> None:
+    ``worth``: the sizes whose graphs are used.
+    """
+
+    def __init__(self, run: Run, captured: dict[int, Captured], worth: Container[int]) -> None:
         self._run = run
-        self._captured = captured
+        self._captured = {size: each for size, each in captured.items() if size in worth}
         self._sizes = sorted(captured)
         self._lock = Lock()
 
     def __call__(self, tensors: Sequence[Any]) -> dict[str, Any]:
         """CPU tensors in; out come CPU tensors, since the next replay writes over the graph's own."""
         rows = len(tensors[0])
-        size = bucket(rows, self._sizes)
-        if not size:
+        captured = self._captured.get(bucket(rows, self._sizes))
+        if captured is None:
             return self._run(tensors)
-        graph, inputs, outputs = self._captured[size]
         with self._lock:
-            for into, tensor in zip(inputs, tensors, strict=True):
+            for into, tensor in zip(captured.inputs, tensors, strict=True):
                 into[:rows].copy_(tensor)
-            graph.replay()
-            return {name: tensor[:rows].cpu() for name, tensor in outputs.items()}
+            captured.graph.replay()
+            return {name: tensor[:rows].cpu() for name, tensor in captured.outputs.items()}
 
 
 def bucket(rows: int, sizes: Sequence[int]) -> int:
@@ -84,7 +86,7 @@ def with_graphs(torch: Any, spec: ModelSpec, run: Run, inputs: Sequence[TensorSp
     must = spec.torch.cuda_graphs == "on"
     try:
         captured = _capture_all(torch, spec, run, inputs, device)
-        graphs = Graphs(run, captured)
+        graphs = Graphs(run, captured, captured)
         if not _same(torch, run, graphs, inputs, min(3, max(captured))):
             raise LoadFailed("rows of padding change the other rows' answers")
     except Exception as error:
@@ -93,8 +95,8 @@ def with_graphs(torch: Any, spec: ModelSpec, run: Run, inputs: Sequence[TensorSp
         return run
     if must:
         return graphs
-    kept = {size: each for size, each in captured.items() if _faster(torch, run, graphs, inputs, size)}
-    return Graphs(run, kept) if kept else run
+    worth = [size for size in captured if _faster(torch, run, graphs, inputs, size)]
+    return Graphs(run, captured, worth) if worth else run
 
 
 def refuse(spec: ModelSpec, why: str) -> None:

@@ -51,9 +51,10 @@ def prepare(torch: Any, spec: ModelSpec, program: Program, what: str) -> Prepare
     outputs = served(spec.outputs, found.outputs, names, told=told) if names else spec.outputs
     signature = Signature(program.inputs, outputs)
     run = _finished(torch, spec, program, signature, found.size)
-    place = program.place
-    label = place.label.replace(")", ", CUDA graphs)") if isinstance(run, Graphs) else place.label
-    return Prepared(run, signature, names, found.writes and place.device == "cpu", label)
+    label = program.place.label
+    if isinstance(run, Graphs):
+        label = f"{label.removesuffix(')')}, CUDA graphs)"
+    return Prepared(run, signature, names, found.writes and program.place.device == "cpu", label)
 
 
 def _bind(program: Program, spec: ModelSpec, what: str) -> None:
@@ -88,11 +89,12 @@ def _found(torch: Any, spec: ModelSpec, program: Program, *, told: bool) -> Foun
 
 def _runner(program: Program, context: Context) -> Run:
     """From CPU tensors to the program's device and through it."""
-    call, device = program.call, program.place.device
+    call, device, labels = program.call, program.place.device, program.labels
 
     def run_here(tensors: Sequence[Any]) -> dict[str, Any]:
         with context():
-            return named(call(*tensors))
+            result = call(*tensors)
+        return dict(zip(labels, result, strict=True)) if labels else named(result)
 
     def run_there(tensors: Sequence[Any]) -> dict[str, Any]:
         return run_here([tensor.to(device) for tensor in tensors])

@@ -28,13 +28,20 @@ def export_inputs(torch: Any, program: Any) -> tuple[TensorSpec, ...]:
     return tuple(_tensor_spec(torch, f"input {name!r}", name, values[name]) for name in names)
 
 
-def export_outputs(torch: Any, program: Any) -> tuple[TensorSpec, ...]:
-    """By the keys of what the program returns, else ``output_0`` …: its own names are those of operators."""
+def export_outputs(torch: Any, program: Any) -> dict[str, TensorSpec | None]:
+    """In the order of a flat result; None for what is no output but None itself.
+
+    By the keys of what the program returns, else ``output_0`` …: its own names are those of operators.
+    """
     last = next(node for node in program.graph.nodes if node.op == "output")
-    kept = last.args[0][len(last.args[0]) - program.call_spec.out_spec.num_leaves :]
+    spec = program.call_spec.out_spec
+    kept = last.args[0][len(last.args[0]) - spec.num_leaves :]
     values = [getattr(each, "meta", {"val": each})["val"] for each in kept]
-    result = torch.utils._pytree.tree_unflatten(values, program.call_spec.out_spec)
-    return tuple(_tensor_spec(torch, f"output {name!r}", name, each) for name, each in named(result).items())
+    labels = named(torch.utils._pytree.tree_unflatten(range(len(values)), spec))
+    return {
+        name: None if values[at] is None else _tensor_spec(torch, f"output {name!r}", name, values[at])
+        for name, at in labels.items()
+    }
 
 
 def _tensor_spec(torch: Any, role: str, name: str, value: Any) -> TensorSpec:
