@@ -192,7 +192,7 @@ def step(model, reads, writes):
          "steps 'a', 'b' wait for each other"),
         (f"ensemble_scheduling {{ step [ {step('a', 'x', 'y')}, {step('b', 'x', 'y')} ] }}",
          "step 'b' writes 'y', and so does step 'a'"),
-        (f'input {{ name: "x" data_type: TYPE_INT8 }} ensemble_scheduling {{ step [ {step("a", "x", "x")} ] }}',
+        (f'input {{ name: "x" data_type: 6 }} ensemble_scheduling {{ step [ {step("a", "x", "x")} ] }}',
          "step 'a' writes 'x', and so does the ensemble's input"),
         (f'input {{ name: "x" }} ensemble_scheduling {{ step [ {step("a", "x", "y")} ] }}',
          "tensor 'x' of an ensemble needs a data_type"),

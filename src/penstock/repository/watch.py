@@ -217,6 +217,16 @@ def lost(memory: Memory, order: Load) -> Memory:
     )
 
 
+def again(memory: Memory, model: str, version: str) -> Memory:
+    """Load a version again although its files are the same, be it serving or failed."""
+
+    def change(before: ModelMemory) -> ModelMemory:
+        stale = {name: _STALE if name == version else files for name, files in before.applied.items()}
+        return replace(before, applied=stale, failed=_without(before.failed, version))
+
+    return _changed(memory, model, change)
+
+
 def hold(memory: Memory, model: str) -> Memory:
     """Unload the model and keep it so until ``release`` or until its folder has been gone.
 

@@ -53,6 +53,13 @@ class Catalog:
             raise UnknownVersion(f"model {model!r} has no version {version!r} serving; have {have}")
         return live
 
+    def peek(self, model: str, version: str = "") -> Live | None:
+        """The same, or None."""
+        shelf = self.table.get(model)
+        if shelf is None:
+            return None
+        return shelf.versions.get(version) if version else shelf.newest
+
     def put(self, live: Live, order: list[str]) -> Live | None:
         """Swap a version in; returns the one it replaces. ``order`` lists versions, oldest first."""
         shelf = self.table.get(live.state.name)

@@ -18,17 +18,22 @@ from penstock.core.errors import (
 from penstock.core.loop import Runner
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState, Statistics
+from penstock.metering.book import Book
 from penstock.metering.ledger import Ledger
 from penstock.repository import watch
 from penstock.repository.layout import ModelFolder
 from penstock.repository.local import LocalStore
+from penstock.repository.pipeline import complete
+from penstock.repository.spec import PIPELINE
 from penstock.repository.versions import natural
 from penstock.serving.bringup import bring_up
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.cold import Cold
 from penstock.serving.footprint import Growth
+from penstock.serving.gateway import Gateway
 from penstock.serving.memory import Rules
 from penstock.serving.override import override
+from penstock.serving.pipeline.supply import Supply
 from penstock.serving.residency import Deeds, Residency
 from penstock.serving.roster import Roster
 
@@ -72,6 +77,8 @@ class Lifecycle:
         self._roster.cold = self._residency.states
         self.cold = Cold(catalog, self._residency)
         """For the gateway: models that their first request loads."""
+        gateway = Gateway(catalog, ledger.refused, self.cold)
+        self._supply = Supply(catalog, self._roster, self._residency, self.cold, gateway)
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
         self._closing = False
@@ -82,9 +89,11 @@ class Lifecycle:
         """Load all that is there; raises BadSetting if the repository cannot be read."""
         while True:  # what fails to load may leave an older version to be loaded in its place
             orders, self._runner.memory = watch.decide(*await self._scan(), 0.0)
-            if not orders:
+            if not orders and not self._roster.loading:
                 break
             await self._carry_out(self._residency.sorted(orders))
+            if self._roster.loading:  # pipelines whose models have come
+                await asyncio.wait(self._roster.loading.values())
         self._residency.check_names(self._roster.seen)
         self._started = True
         if watching:
@@ -149,6 +158,7 @@ class Lifecycle:
                 if live is not None:
                     self._retire(live)
                     log.info("model %s version %s: unloading", model, version)
+                    await self._tell_pipelines(model)
             case watch.Report(model, reason):
                 log.warning("model %s: %s", model, reason or "its folder is in order again")
             case watch.Forget(model):
@@ -167,10 +177,12 @@ class Lifecycle:
     async def _load(self, order: watch.Load) -> None:
         key = (order.model, order.version)
         order = replace(order, spec=self._overrides.get(order.model, order.spec))
-        self._residency.ordered(order)
         try:
-            async with self._residency.turn(order):
-                reason = await self._bring_or_put_off(order)
+            order, reason = await _read(order)
+            self._residency.ordered(order)
+            if not reason:
+                async with self._residency.turn(order):
+                    reason = await self._bring_or_put_off(order)
             if reason:
                 self._roster.failed[key] = (order.spec, reason)
                 self._residency.failed(*key)
@@ -197,9 +209,7 @@ class Lifecycle:
         book = self._ledger.book(*key)
         start = monotonic()
         try:
-            with self._growth.over() as grown:
-                live = await bring_up(order.spec, order.version, order.path, book, self._measuring)
-                live = self._residency.came(live, order, book, grown())
+            live = await self._bring_up(order, book)
         except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
             self._ledger.forget(*key)
             self._ledger.swaps.loaded(order.model, "error", monotonic() - start)
@@ -209,7 +219,27 @@ class Lifecycle:
         book.waiting = lambda: live.executor.waiting
         self._ledger.swaps.loaded(order.model, "ok", monotonic() - start)
         self._go_live(live)
+        await self._tell_pipelines(order.model)
         return ""
+
+    async def _bring_up(self, order: watch.Load, book: Book) -> Live:
+        if order.spec.steps:
+            return self._residency.came(await self._supply.bring_up(order, book), order, book, None)
+        with self._growth.over() as grown:
+            live = await bring_up(order.spec, order.version, order.path, book, self._measuring)
+            return self._residency.came(live, order, book, grown())
+
+    async def _tell_pipelines(self, model: str) -> None:
+        """Bring those up, or up anew, for which another version of a model matters."""
+        for name, version in self._supply.affected(model):
+            folder = self._roster.seen.get(name)
+            if folder is None or name in self._held():
+                continue
+            memory = watch.again(self._runner.memory, name, version)
+            orders, after = watch.decide_one(name, folder, memory[name], monotonic(), 0.0)
+            self._runner.memory = {**memory, name: after}
+            for order in orders:
+                await self.act(order)
 
     async def _lost(self, order: watch.Load, reason: str) -> None:
         """A version that was put off will not be loaded; an older one may take its place."""
@@ -225,12 +255,10 @@ class Lifecycle:
         versions = [one.state.version for one in self._catalog if one.state.name == state.name]
         old = self._catalog.put(live, sorted({*versions, state.version}, key=natural))
         log.info(
-            "model %s version %s is live: %s, %s, %.3f ms a row, loaded in %.2f s%s",
+            "model %s version %s is live: %s, loaded in %.2f s%s",
             state.name,
             state.version,
-            _where(state),
-            f"batches to {live.executor.cap}" if state.batched else "unbatched",
-            state.run_ms,
+            _how(state, live.executor.cap),
             state.load_seconds,
             f" ({state.reason})" if state.reason else "",
         )
@@ -260,6 +288,10 @@ class Lifecycle:
         wanted = self._roster.seen.keys() - self._held()
         serving = all(self._catalog.newest(name) or self._residency.ready(name) for name in wanted)
         return serving and not any(live.executor.trouble for live in self._catalog)
+
+    @property
+    def memory_limit(self) -> int:
+        return self._ledger.swaps.limit
 
     def state(self, model: str, version: str = "") -> ModelState:
         return self._roster.state(model, version)
@@ -322,6 +354,27 @@ class Lifecycle:
         orders, after = watch.decide_one(model, folder, memory[model], monotonic(), 0.0)
         self._runner.memory = {**memory, model: after}
         await self._carry_out(orders)
+
+
+async def _read(order: watch.Load) -> tuple[watch.Load, str]:
+    """With the steps of a pipeline, or why they cannot be read."""
+    if order.path.name != PIPELINE:
+        return order, ""
+    try:
+        spec = await asyncio.to_thread(complete, order.spec, order.path)
+    except (PenstockError, OSError) as error:
+        reason = str(error)
+        log.error("model %s version %s is not served: %s", order.model, order.version, reason)
+        return order, reason
+    return replace(order, spec=spec), ""
+
+
+def _how(state: ModelState, cap: int) -> str:
+    """Where it runs, how it batches and how fast it is; of a pipeline its steps."""
+    if state.spec.steps:
+        return f"a pipeline of {', '.join(step.name for step in state.spec.steps)}"
+    batches = f"batches to {cap}" if state.batched else "unbatched"
+    return f"{_where(state)}, {batches}, {state.run_ms:.3f} ms a row"
 
 
 def _where(state: ModelState) -> str:

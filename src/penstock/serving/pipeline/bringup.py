@@ -12,7 +12,7 @@ from penstock.core.types import ModelState
 from penstock.serving.catalog import Live
 from penstock.serving.check import Check
 from penstock.serving.pipeline.draft import make
-from penstock.serving.pipeline.executor import Pipeline
+from penstock.serving.pipeline.executor import Pipeline, Serving
 from penstock.serving.pipeline.plan import Part
 
 PLATFORM = "penstock_pipeline"
@@ -21,22 +21,20 @@ Find = Callable[[str, str], ModelState | None]
 """What serves of a model, or of a version of it if one is named; None if nothing does."""
 
 
-def bring_up(spec: ModelSpec, version: str, recorder: Recorder, handler: Handler, find: Find) -> Live:
+def bring_up(
+    spec: ModelSpec, version: str, recorder: Recorder, handler: Handler, find: Find, serving: Serving
+) -> Live:
     """Ready to serve; ``handler`` answers for the steps.
 
     Raises LoadFailed with the reason.
     """
     start = perf_counter()
+    facts = parts(spec, find)
     try:
-        plan = make(spec, parts(spec, find))
+        plan = make(spec, facts)
     except BadSetting as error:
-        raise LoadFailed(f"pipeline: {error}") from None
+        raise LoadFailed(str(error)) from None
     steps = tuple(node.step for node in plan.nodes)
-
-    def serving(model: str, version: str) -> str:
-        state = find(model, version)
-        return state.version if state is not None else ""
-
     state = ModelState(
         name=spec.name,
         version=version,
@@ -48,7 +46,7 @@ def bring_up(spec: ModelSpec, version: str, recorder: Recorder, handler: Handler
         load_seconds=perf_counter() - start,
     )
     check = Check(spec.name, plan.signature, batched=plan.rows, max_rows=spec.batching.max_rows)
-    pipeline = Pipeline(spec, version, plan, handler, serving, recorder)
+    pipeline = Pipeline(spec, version, plan, facts, handler, serving, recorder)
     return Live(state, pipeline, check, _nothing)
 
 
@@ -64,7 +62,8 @@ def parts(spec: ModelSpec, find: Find) -> list[Part]:
         if state is None:
             which = f" version {step.version!r}" if step.version else ""
             raise LoadFailed(
-                f"step {step.name or step.model!r} needs model {step.model!r}{which}, which is not serving"
+                f"step {step.name or step.model!r} needs model {step.model!r}{which}, which is not serving; "
+                "it is tried again when that is"
             )
         found.append(Part(state.signature, state.batched, state.spec.queue.max_priority))
     return found

@@ -1,7 +1,7 @@
 """A pipeline as what answers for a version: it lets requests in, and sees each through to its end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from penstock.core.errors import (
@@ -16,7 +16,7 @@ from penstock.core.ports import Handler, Recorder
 from penstock.core.spec import ModelSpec
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Request
-from penstock.serving.pipeline.plan import Plan
+from penstock.serving.pipeline.plan import Part, Plan
 from penstock.serving.pipeline.run import Course, Run
 
 Serving = Callable[[str, str], str]
@@ -33,12 +33,15 @@ class Pipeline:
         spec: ModelSpec,
         version: str,
         plan: Plan,
+        parts: Sequence[Part],
         handler: Handler,
         serving: Serving,
         recorder: Recorder,
     ) -> None:
         """``serving(model, version)``: the version that would answer now, empty if there is none."""
         self.plan = plan
+        self.parts = parts
+        """What the plan was made for."""
         self.waiting = 0
         """Rows in flight."""
         self._model, self._version = spec.name, version
