@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from penstock.core import errors
-from penstock.core.types import Reply, Request, Timing
+from penstock.core.types import Reply, Request, StepTiming, Timing
 from penstock.metering import trace
 
 TRACE_ID = 0x4BF92F3577B34DA6A3CE929D0E0E4736
@@ -60,6 +60,52 @@ def test_a_request_is_one_server_span_with_queue_and_compute_below():
     assert queue.end_time - queue.start_time == 250_000_000
     assert compute.start_time == queue.end_time
     assert compute.end_time - compute.start_time == 500_000_000
+
+
+async def answer_in_steps(request):
+    inner = StepTiming("inner", "resnet", "4", 1, 0.25, 0.5, Timing(0.125, 0.25, 4))
+    steps = (
+        StepTiming("first", "small", "2", 3, 0.0, 0.25, Timing(0.0625, 0.125, 8)),
+        StepTiming("second", "both", "1", 1, 0.25, 1.0, Timing(0.0, 0.25, 1, (inner,))),
+    )
+    return Reply(request.model, "3", {}, Timing(0.5, 0.375, 3, steps))
+
+
+def test_a_pipelines_steps_are_spans_with_queue_and_compute_below():
+    exporter = InMemorySpanExporter()
+    traced = trace.wrap(answer_in_steps, "", exporter)
+    asyncio.run(traced(Request(model="digits", inputs={})))
+    assert trace.shutdown(traced, 5)
+    spans = exporter.get_finished_spans()
+    by_id = {span.context.span_id: span.name for span in spans}
+    (root,) = [span for span in spans if span.parent is None]
+
+    def since(ns):
+        return (ns - root.start_time) / 1e9
+
+    found = sorted(
+        (span.name, by_id[span.parent.span_id], *(since(t) for t in (span.start_time, span.end_time)))
+        for span in spans
+        if span is not root
+    )
+    assert found == [
+        ("compute", "step first", 0.0625, 0.1875),
+        ("compute", "step inner", 0.625, 0.875),
+        ("queue", "step first", 0.0, 0.0625),
+        ("queue", "step inner", 0.5, 0.625),
+        ("step first", "infer digits", 0.0, 0.25),
+        ("step inner", "step second", 0.5, 1.0),
+        ("step second", "infer digits", 0.25, 1.25),
+    ]
+    (first,) = [span for span in spans if span.name == "step first"]
+    assert dict(first.attributes) == {
+        "penstock.step": "first",
+        "penstock.model": "small",
+        "penstock.version": "2",
+        "penstock.rows": 3,
+        "penstock.batch.rows": 8,
+    }
+    assert {span.context.trace_id for span in spans} == {root.context.trace_id}
 
 
 def test_an_incoming_traceparent_is_continued():

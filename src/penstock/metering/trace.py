@@ -1,4 +1,7 @@
-"""OpenTelemetry traces: one span a request, with its time in the queue and in the model below it."""
+"""OpenTelemetry traces: one span a request, with its time in the queue and in the model below it.
+
+Below that of a pipeline there is a span for each step, which has its own queue and model below it.
+"""
 
 import asyncio
 import os
@@ -9,7 +12,7 @@ from urllib.parse import urlsplit
 
 from penstock.core import errors
 from penstock.core.ports import Handler
-from penstock.core.types import Reply, Request
+from penstock.core.types import Reply, Request, StepTiming, Timing
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -89,12 +92,34 @@ class Traced:
     def _answered(self, span: "Span", reply: Reply, start: int) -> None:
         if not span.is_recording():
             return
-        timing = reply.timing
         span.set_attribute("penstock.version", reply.version)
+        self._timed(span, reply.timing, start)
+
+    def _timed(self, span: "Span", timing: Timing, start: int) -> None:
+        """What is below a request, or a step, that began at ``start`` (ns)."""
         span.set_attribute("penstock.batch.rows", timing.batch)
-        run = start + round(timing.queued * 1e9)
-        self._child(span, "queue", start, run)
-        self._child(span, "compute", run, run + round(timing.ran * 1e9))
+        for step in timing.steps:
+            self._step(span, step, start)
+        if not timing.steps:
+            run = start + _ns(timing.queued)
+            self._child(span, "queue", start, run)
+            self._child(span, "compute", run, run + _ns(timing.ran))
+
+    def _step(self, parent: "Span", step: StepTiming, start: int) -> None:
+        from opentelemetry.trace import set_span_in_context
+
+        begun = start + _ns(step.began)
+        named = {
+            "penstock.step": step.name,
+            "penstock.model": step.model,
+            "penstock.version": step.version,
+            "penstock.rows": step.rows,
+        }
+        span = self._tracer.start_span(
+            f"step {step.name}", set_span_in_context(parent), attributes=named, start_time=begun
+        )
+        self._timed(span, step.timing, begun)
+        span.end(begun + _ns(step.took))
 
     def _child(self, parent: "Span", name: str, start: int, end: int) -> None:
         from opentelemetry.trace import set_span_in_context
@@ -107,6 +132,10 @@ class Traced:
         thread.start()
         thread.join(seconds)
         return not thread.is_alive()
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
 
 
 def _record(span: "Span", error: BaseException) -> None:
