@@ -109,7 +109,7 @@ class Traced:
         from opentelemetry.trace import set_span_in_context
 
         begun = start + _ns(step.began)
-        named = {
+        named: dict[str, str | int] = {
             "penstock.step": step.name,
             "penstock.model": step.model,
             "penstock.version": step.version,
