@@ -153,7 +153,7 @@ def test_an_answer_outlives_the_requests_next_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("inputs", "outputs", "message"),
     [
-        ({}, (), "no input 'x'"),
+        ({}, (), "input 'x' is missing; the model takes x"),
         ({"x": np.zeros((1, 2), "f4"), "z": np.zeros(1)}, (), "no input 'z'; have x"),
         ({"x": np.zeros((1, 2))}, (), "input 'x' is FP64; it must be FP32"),
         ({"x": np.array([["a", "b"]])}, (), "input 'x' is BYTES; it must be FP32"),
@@ -525,6 +525,28 @@ def test_a_cut_off_cache_entry_is_compiled_anew(keep: int, tmp_path: Path) -> No
     (entry,) = (tmp_path / "cache").rglob("*.blob")
     cut(entry, keep)
     assert first.tolist() == load(path, cache=str(tmp_path / "cache")).run(x)["y"].tolist()
+
+
+# -- its import ------------------------------------------------------------------------------------------
+
+QUIET = """
+import os, sys, threading
+from pathlib import Path
+from penstock.core.spec import ModelSpec
+from penstock.engines.openvino import OpenVinoEngine
+os.register_at_fork(before=lambda: print("forks"))
+OpenVinoEngine().open(ModelSpec(), Path(sys.argv[1])).close()
+for thread in threading.enumerate()[1:]:
+    thread.join(1)
+print(*[name for name in sys.modules if name.startswith("openvino_telemetry")])
+"""
+
+
+def test_it_neither_forks_nor_sends_word_of_its_use(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET, write(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
 
 
 # -- memory ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.errors import LoadFailed
-from penstock.engines.require import require
+from penstock.engines.require import require, without
 
 
 def test_an_installed_module_is_imported() -> None:
@@ -35,3 +35,16 @@ def test_one_that_does_not_import_says_why(
     with pytest.raises(LoadFailed) as caught:
         require("penstock_broken", "Broken", "broken")
     assert f"engine 'broken': the installed Broken cannot be imported: {why}" == str(caught.value)
+
+
+def test_a_module_can_be_done_without_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what imports whatever is installed; what is there already stays."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "penstock_extra.py").write_text("")
+    (tmp_path / "penstock_greedy.py").write_text(
+        "try:\n    import penstock_extra as found\nexcept ImportError:\n    found = None\n"
+    )
+    with without("penstock_extra", "json"):
+        assert require("penstock_greedy", "Greedy", "greedy").found is None
+        assert require("json", "JSON", "json") is sys.modules["json"]
+    assert require("penstock_extra", "Extra", "extra") is sys.modules["penstock_extra"]

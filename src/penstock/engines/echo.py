@@ -8,6 +8,7 @@ import numpy as np
 
 from penstock.core.errors import BadSetting
 from penstock.core.spec import Isolation, ModelSpec, Signature, TensorSpec
+from penstock.core.tensors import datatype_of
 from penstock.core.types import Tensors
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, -1)),), (TensorSpec("y", "FP32", (-1, -1)),))
@@ -42,7 +43,7 @@ class EchoSession:
         if self._closed:
             raise RuntimeError("the session is closed")
         x = inputs.get("x")
-        if x is None or len(inputs) != 1 or x.ndim != 2 or x.dtype != np.float32:
+        if x is None or len(inputs) != 1 or x.ndim != 2 or datatype_of(x.dtype) != "FP32":
             got = {name: f"{array.dtype}{list(array.shape)}" for name, array in inputs.items()}
             raise ValueError(f"echo takes one FP32 input 'x' with two axes, got {got}")
         if any(name != "y" for name in outputs):
@@ -50,7 +51,7 @@ class EchoSession:
         seconds = self._delay + len(x) * self._per_row
         if seconds:
             sleep(seconds)
-        return {"y": x.copy()}
+        return {"y": x.astype(np.float32)}
 
     def close(self) -> None:
         self._closed = True

@@ -15,7 +15,7 @@ from penstock.engines.memory import trim
 from penstock.engines.openvino_options import devices, properties, said
 from penstock.engines.openvino_signature import signature
 from penstock.engines.openvino_tensors import Fed, feeder, taken
-from penstock.engines.require import require
+from penstock.engines.require import require, without
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core, InferRequest
@@ -35,7 +35,9 @@ class OpenVinoEngine:
 
         Raises LoadFailed with OpenVINO's reasons, and BadSetting for a property there is not.
         """
-        require("openvino", "OpenVINO", "openvino")
+        # With this package there it would fork the server and send word of its use to Google.
+        with without("openvino_telemetry"):
+            require("openvino", "OpenVINO", "openvino")
         path = find(spec, files, *USUAL_FILES)
         _check_format(path)
         core = _core()
@@ -84,7 +86,8 @@ class OpenVinoSession:
         _check_names("output", outputs, self._outputs)
         if inputs.keys() != self._feeders.keys():
             _check_names("input", inputs, self._feeders)
-            raise InvalidRequest(f"no input {min(self._feeders.keys() - inputs.keys())!r}")
+            missing = min(self._feeders.keys() - inputs.keys())
+            raise InvalidRequest(f"input {missing!r} is missing; the model takes {', '.join(self._feeders)}")
         fed = [feed(inputs[name]) for name, feed in self._feeders.items()]
         with self._bound:
             request = self._take(self._compiled)

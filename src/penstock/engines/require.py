@@ -1,6 +1,10 @@
 """Frameworks that may not be installed, imported when a model asks for one."""
 
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from threading import get_ident
 from typing import Any
 
 from penstock.core.errors import LoadFailed, one_line
@@ -20,6 +24,29 @@ def require(module: str, what: str, extra: str) -> Any:
         raise _broken(what, extra, error) from error
     except Exception as error:
         raise _broken(what, extra, error) from error
+
+
+@contextmanager
+def without(*modules: str) -> Iterator[None]:
+    """Has this thread's imports of these fail, as if they were not installed; what is imported stays."""
+    absent = _Absent(modules)
+    sys.meta_path.insert(0, absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(absent)
+
+
+class _Absent:
+    """Where Python asks first for a module that is not imported yet."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = modules
+        self._thread = get_ident()
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> None:
+        if name in self._modules and get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def _broken(what: str, extra: str, error: Exception) -> LoadFailed:

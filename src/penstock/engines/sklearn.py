@@ -13,7 +13,7 @@ from penstock.core.spec import Isolation, ModelSpec, Signature, TensorSpec
 from penstock.core.tensors import dtype_of
 from penstock.core.types import Tensors
 from penstock.engines.files import find
-from penstock.engines.require import require
+from penstock.engines.require import require, without
 from penstock.engines.sklearn_model import Feed, Limits, given, limit_jobs, plan_feed, result
 from penstock.engines.tabular import Answer, TableSession, on_cpu, plan_outputs
 
@@ -82,7 +82,9 @@ def _load(spec: ModelSpec, path: Path) -> Any:
 
 
 def _skops(spec: ModelSpec, path: Path) -> Any:
-    skops = require("skops.io", "skops", "sklearn")
+    # It imports every module of scikit-learn, some of which bring these: of PyTorch a second and 180 MB.
+    with without("torch", "cupy", "dask"):
+        skops = require("skops.io", "skops", "sklearn")
     strange = [name for name in skops.get_untrusted_types(file=path) if name not in spec.sklearn.trusted]
     if strange:
         raise LoadFailed(
