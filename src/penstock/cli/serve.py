@@ -27,7 +27,7 @@ Flag = typer.Option
 
 def command(
     path: Annotated[
-        str | None, typer.Argument(metavar="PATH", help="A repository folder, or one .onnx file.")
+        str | None, typer.Argument(metavar="PATH", help="A repository folder, or one model file.")
     ] = None,
     host: Annotated[str | None, Flag(help="Address to listen on. [default: 127.0.0.1]")] = None,
     http_port: Annotated[int | None, Flag(help="0 takes any free port. [default: 8000]")] = None,
@@ -70,7 +70,7 @@ def command(
     }
     settings = load(config, os.environ, flags)
     if not settings.repository:
-        raise BadSetting("what is to be served? give PATH: a repository folder, or one .onnx file")
+        raise BadSetting("what is to be served? give PATH: a repository folder, or one model file")
     logs.setup(settings.log.format, settings.log.level.upper(), access=settings.log.access)
     _run(settings)
 

@@ -15,7 +15,7 @@ from penstock.repository.versions import check
 log = logging.getLogger("penstock.repository")
 
 _LAYOUT = (
-    "expected PATH/<model>/<version>/model.onnx, or PATH to be one .onnx file; "
+    "expected PATH/<model>/<version>/model.onnx (or another engine's file), or PATH to be one model file; "
     "'penstock init DIR' makes an example"
 )
 _SKIPPED = {"lost+found"}
