@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from penstock.cli.models import batches, cells, number, show, where
+from penstock.cli.models import batches, cells, mebibytes, number, show, where
 from tests.cli.command import run
 from tests.cli.v2_server import V2Server, ok
 
@@ -24,6 +24,8 @@ MODEL: dict[str, Any] = {
     "batch_cap": 32,
     "run_ms": 3.14159,
     "load_seconds": 0.5,
+    "memory_bytes": 64 << 20,
+    "memory_measured": True,
     "p50_ms": 4.2,
     "p99_ms": 31.0,
     "policy": "slo",
@@ -55,6 +57,7 @@ def test_a_line_says_state_place_batches_and_times() -> None:
         "onnxruntime_onnx",
         "2 × 1 thread",
         "slo to 32",
+        "64",
         "3.14",
         "4.2",
         "31/25",
@@ -70,7 +73,7 @@ def test_a_model_that_does_not_serve_shows_why_and_dashes() -> None:
     lines = text([BROKEN]).splitlines()
     assert "UNAVAILABLE" in lines[1]
     assert lines[2] == "bad 1: no [model] file"
-    assert cells(BROKEN)[3:] == ["–"] * 6
+    assert cells(BROKEN)[3:] == ["–"] * 7
 
 
 def test_isolation_and_batching_in_words() -> None:
@@ -79,6 +82,22 @@ def test_isolation_and_batching_in_words() -> None:
     assert where(MODEL | {"isolation": "process"}) == "2 process × 1 thread"
     assert where(MODEL | {"instances": 1, "device": "cuda:0"}) == "1 × 1 thread, cuda:0"
     assert batches(MODEL | {"batched": False}) == "no"
+
+
+def test_a_pipeline_runs_in_its_models_and_batches_by_step() -> None:
+    pipeline = MODEL | {"platform": "penstock_pipeline", "isolation": "", "instances": 0, "threads": 0}
+    assert (where(pipeline), batches(pipeline)) == ("its models", "by step")
+
+
+def test_memory_says_whether_it_is_estimated_and_whether_it_is_taken() -> None:
+    estimated = MODEL | {"memory_measured": False}
+    assert [mebibytes(MODEL), mebibytes(estimated)] == ["64", "~64"]
+    assert [mebibytes(one | {"state": "COLD"}) for one in (MODEL, estimated)] == ["(64)", "(~64)"]
+    assert mebibytes(BROKEN) == "–"
+
+
+def test_a_cold_model_has_no_place_and_no_batches() -> None:
+    assert cells(MODEL | {"state": "COLD"})[2:6] == ["[cyan]COLD[/]", "onnxruntime_onnx", "–", "–"]
 
 
 def test_a_version_is_one_line_of_a_terminal_with_80_columns() -> None:

@@ -43,6 +43,7 @@ class TwoModels:
 
     def __init__(self) -> None:
         self.ready = True
+        self.memory_limit = 0
         self.now = {"broken": BROKEN, "echo": ECHO}
         self.calls: list[tuple[Any, ...]] = []
         self.raises: Exception | None = None
@@ -56,6 +57,9 @@ class TwoModels:
         if version not in ("", self.now[model].version):
             raise UnknownVersion(f"model {model!r} has no version {version!r}")
         return self.now[model]
+
+    async def describe(self, model: str, version: str = "") -> ModelState:
+        return self.state(model, version)
 
     def states(self) -> list[ModelState]:
         return list(self.now.values())

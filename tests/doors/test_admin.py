@@ -218,7 +218,9 @@ def test_metrics_are_written_as_the_scraper_takes_them(caller):
 
 
 def test_our_own_status_of_models(caller):
-    broken, echo = caller.ask(get("/penstock/models")).json["models"]
+    status = caller.ask(get("/penstock/models")).json
+    broken, echo = status["models"]
+    assert status["memory"] == {"limit_bytes": 0, "resident_bytes": 0}
     assert (broken["name"], broken["state"], broken["reason"]) == ("broken", "UNAVAILABLE", "no file")
     assert (broken["requests"], broken["p50_ms"], broken["p99_ms"]) == (0, None, None)
     assert echo == {
@@ -237,6 +239,8 @@ def test_our_own_status_of_models(caller):
         "batch_cap": 0,
         "run_ms": 0.0,
         "load_seconds": 0.0,
+        "memory_bytes": 0,
+        "memory_measured": False,
         "policy": "slo",
         "target_p99_ms": None,
         "requests": 3,

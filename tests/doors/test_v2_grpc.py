@@ -74,6 +74,7 @@ class TwoModels:
 
     def __init__(self):
         self.ready = True
+        self.memory_limit = 0
         self.now = {"adder": ADDER, "broken": BROKEN}
         self.calls = []
 
@@ -83,6 +84,9 @@ class TwoModels:
         if version not in ("", self.now[model].version):
             raise errors.UnknownVersion(f"no version {version!r}")
         return self.now[model]
+
+    async def describe(self, model, version=""):
+        return self.state(model, version)
 
     def states(self):
         return list(self.now.values())

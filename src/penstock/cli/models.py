@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WORDS = ("model", "version", "state", "engine", "runs in", "batches")
-NUMBERS = ("run ms", "p50 ms", "p99 ms")
-COLOURS = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "red"}
+NUMBERS = ("MiB", "run ms", "p50 ms", "p99 ms")
+COLOURS = {"READY": "green", "COLD": "cyan", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "red"}
+
+PIPELINE = "penstock_pipeline"
 
 
 def command(url: Url = LOCAL, json: AsJson = False, key: Key = "", ca: Ca = "") -> None:
@@ -36,7 +38,7 @@ def command(url: Url = LOCAL, json: AsJson = False, key: Key = "", ca: Ca = "") 
 
 
 def show(models: list[dict[str, Any]], console: "Console") -> None:
-    """The table, without its engines where the terminal is too narrow for them, and what is amiss below."""
+    """The table, without what there is no room for where the terminal is narrow, and what is amiss below."""
     whole = table(models)
     natural = console.measure(whole, options=console.options.update(width=10_000)).maximum
     console.print(whole if natural <= console.width else table(models, narrow=True))
@@ -52,14 +54,14 @@ def table(models: list[dict[str, Any]], *, narrow: bool = False) -> "Table":
 
     heads = [*WORDS, *NUMBERS]
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    left_out = heads.index("engine") if narrow else len(heads)
+    left_out = {heads.index("engine"), heads.index("MiB")} if narrow else set()
     for at, name in enumerate(heads):
-        if at != left_out:
+        if at not in left_out:
             shown.add_column(
                 name, justify="right" if name in NUMBERS else "left", no_wrap=at > 0, overflow="fold"
             )
     for model in models:
-        shown.add_row(*(cell for at, cell in enumerate(cells(model)) if at != left_out))
+        shown.add_row(*(cell for at, cell in enumerate(cells(model)) if at not in left_out))
     return shown
 
 
@@ -76,6 +78,7 @@ def cells(model: Mapping[str, Any]) -> list[str]:
         escape(model.get("platform") or "–"),
         where(model),
         batches(model),
+        mebibytes(model),
         number(model.get("run_ms") or None),
         number(model.get("p50_ms")),
         p99(model),
@@ -84,8 +87,10 @@ def cells(model: Mapping[str, Any]) -> list[str]:
 
 def where(model: Mapping[str, Any]) -> str:
     """``inline``, or how many instances of how many threads, and the device where it is not the CPU."""
+    if model.get("platform") == PIPELINE:
+        return "its models"
     kind = model.get("isolation")
-    if not kind:
+    if not kind or model.get("state") == "COLD":
         return "–"
     instances, threads = model.get("instances", 1), model.get("threads", 1)
     words = "inline" if kind == "inline" else f"{instances} {kind if kind == 'process' else ''}".strip()
@@ -97,11 +102,22 @@ def where(model: Mapping[str, Any]) -> str:
 
 def batches(model: Mapping[str, Any]) -> str:
     """The policy and its cap in rows, or why there is none."""
-    if not model.get("isolation"):
+    if model.get("platform") == PIPELINE:
+        return "by step"
+    if not model.get("isolation") or model.get("state") == "COLD":
         return "–"
     if not model.get("batched"):
         return "no"
     return f"{model.get('policy', 'yes')} to {model.get('batch_cap', '?')}"
+
+
+def mebibytes(model: Mapping[str, Any]) -> str:
+    """Memory that it takes, in brackets while it is not loaded; ``~`` marks an estimate."""
+    amount = model.get("memory_bytes", 0) / 2**20
+    if not amount:
+        return "–"
+    text = number(amount) if model.get("memory_measured") else f"~{number(amount)}"
+    return f"({text})" if model.get("state") == "COLD" else text
 
 
 def p99(model: Mapping[str, Any]) -> str:

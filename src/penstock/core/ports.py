@@ -211,6 +211,11 @@ class Models(Protocol):
         """Every wanted model is serving, no policy is broken, and we are not shutting down."""
         ...
 
+    @property
+    def memory_limit(self) -> int:
+        """Bytes that all models may take together; 0: no limit."""
+        ...
+
     def state(self, model: str, version: str = "") -> ModelState:
         """Of that version, or of the live one; raises UnknownModel or UnknownVersion."""
         ...

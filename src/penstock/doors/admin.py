@@ -79,8 +79,8 @@ class _Routes:
         return _json({"models": sorted({state.name for state in self._models.states()})})
 
     async def metadata(self, request: Request) -> Response:
-        state = self._loaded(request)
-        versions = [s.version for s in self._models.states() if s.name == state.name and s.state == "READY"]
+        state = await self._loaded(request)
+        versions = [s.version for s in self._models.states() if s.name == state.name and s.serving]
         return _json(
             {
                 "name": state.name,
@@ -93,13 +93,13 @@ class _Routes:
 
     async def model_ready(self, request: Request) -> Response:
         state = self._state(request)
-        ready = state.state == "READY"
+        ready = state.serving
         return _json({"name": state.name, "ready": ready}, 200 if ready else 503)
 
     async def config(self, request: Request) -> Response:
         from penstock.repository import triton
 
-        return _json(triton.to_json(triton.to_config(self._loaded(request))))
+        return _json(triton.to_json(triton.to_config(await self._loaded(request))))
 
     async def statistics(self, request: Request) -> Response:
         params = request.path_params
@@ -108,10 +108,8 @@ class _Routes:
 
     async def index(self, request: Request) -> Response:
         only_ready = (await _body(request)).get("ready", False)
-        states = [s for s in self._models.states() if s.state == "READY" or not only_ready]
-        return _json(
-            [{"name": s.name, "version": s.version, "state": s.state, "reason": s.reason} for s in states]
-        )
+        states = [s for s in self._models.states() if s.serving or not only_ready]
+        return _json([_entry(state) for state in states])
 
     async def load(self, request: Request) -> Response:
         await self._models.load(request.path_params["model"], await _parameters(request))
@@ -129,15 +127,22 @@ class _Routes:
     async def status(self, request: Request) -> Response:
         stats = {(one.name, one.version): one for one in self._models.statistics()}
         states = self._models.states()
-        return _json({"models": [_status(s, stats.get((s.name, s.version))) for s in states]})
+        taken = sum(state.memory_bytes for state in states if state.state != "COLD")
+        return _json(
+            {
+                "models": [_status(s, stats.get((s.name, s.version))) for s in states],
+                "memory": {"limit_bytes": self._models.memory_limit, "resident_bytes": taken},
+            }
+        )
 
     async def infer(self, request: Request) -> Response:
         # The connection answers every inference itself; only an odd URL form comes here.
         raise UnknownPath(f"no path {request.url.path!r}; inference is POST /v2/models/MODEL/infer")
 
-    def _loaded(self, request: Request) -> ModelState:
+    async def _loaded(self, request: Request) -> ModelState:
         """Of a model whose signature is known; raises ModelNotReady for others."""
-        state = self._state(request)
+        params = request.path_params
+        state = await self._models.describe(params["model"], params.get("version", ""))
         if not state.platform:
             raise ModelNotReady(f"model {state.name!r} is not loaded: {state.reason or state.state.lower()}")
         return state
@@ -148,6 +153,12 @@ class _Routes:
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def _entry(state: ModelState) -> dict[str, str]:
+    """Of the index, in the protocol's words; ``READY`` means that a request is answered."""
+    word = "READY" if state.serving else state.state
+    return {"name": state.name, "version": state.version, "state": word, "reason": state.reason}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

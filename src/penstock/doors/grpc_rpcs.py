@@ -50,7 +50,7 @@ async def _model_ready(plane: Plane, call: Call) -> Any:
 def ready(models: Models, model: str, version: str = "") -> bool | None:
     """Whether a model serves now; None when it is not known."""
     try:
-        return models.state(model, version).state == "READY"
+        return models.state(model, version).serving
     except ModelNotReady:
         return False
     except NotFound:
@@ -62,7 +62,7 @@ async def _server_metadata(plane: Plane, call: Call) -> Any:
 
 
 async def _model_metadata(plane: Plane, call: Call) -> Any:
-    state = _loaded(plane.models, call.message)
+    state = await _loaded(plane.models, call.message)
     message = pb.ModelMetadataResponse(name=state.name, platform=state.platform)
     message.versions.extend(_versions(plane.models, state.name))
     _add_tensors(message.inputs, state.signature.inputs)
@@ -70,9 +70,9 @@ async def _model_metadata(plane: Plane, call: Call) -> Any:
     return message
 
 
-def _loaded(models: Models, message: Any) -> ModelState:
+async def _loaded(models: Models, message: Any) -> ModelState:
     """The state that a message names; raises ModelNotReady where there is no session to ask."""
-    state = models.state(message.name, message.version)
+    state = await models.describe(message.name, message.version)
     if state.state in ("LOADING", "UNAVAILABLE"):
         why = f": {state.reason}" if state.reason else ""
         raise ModelNotReady(f"model {state.name!r} version {state.version!r} is {state.state}{why}")
@@ -80,7 +80,7 @@ def _loaded(models: Models, message: Any) -> ModelState:
 
 
 def _versions(models: Models, name: str) -> list[str]:
-    return [state.version for state in models.states() if state.name == name and state.state == "READY"]
+    return [state.version for state in models.states() if state.name == name and state.serving]
 
 
 def _add_tensors(fields: Any, specs: Iterable[TensorSpec]) -> None:
@@ -94,7 +94,7 @@ async def _model_infer(plane: Plane, call: Call) -> Any:
 
 
 async def _model_config(plane: Plane, call: Call) -> Any:
-    return pb.ModelConfigResponse(config=to_config(_loaded(plane.models, call.message)))
+    return pb.ModelConfigResponse(config=to_config(await _loaded(plane.models, call.message)))
 
 
 async def _model_statistics(plane: Plane, call: Call) -> Any:
@@ -131,8 +131,9 @@ async def _repository_index(plane: Plane, call: Call) -> Any:
     _check_repository(call.message)
     found = pb.RepositoryIndexResponse()
     for one in plane.models.states():
-        if one.state == "READY" or not call.message.ready:
-            found.models.add(name=one.name, version=one.version, state=one.state, reason=one.reason)
+        if one.serving or not call.message.ready:
+            word = "READY" if one.serving else one.state
+            found.models.add(name=one.name, version=one.version, state=word, reason=one.reason)
     return found
 
 

@@ -127,8 +127,8 @@ def _memory(swaps: Swaps, states: Sequence[ModelState]) -> "Iterator[Metric]":
     yield GaugeMetricFamily("penstock_memory_limit_bytes", "What models may take; 0: no limit.", swaps.limit)
     resident = GaugeMetricFamily("penstock_model_resident_bytes", "Memory that it takes.", labels=VERSION)
     for state in states:
-        there = state.state in ("READY", "UNLOADING") or state.live
-        resident.add_metric((state.name, state.version), state.memory_bytes if there else 0)
+        taken = 0 if state.state == "COLD" else state.memory_bytes
+        resident.add_metric((state.name, state.version), taken)
     loads = CounterMetricFamily("penstock_model_loads", "Loads by outcome.", labels=("model", "outcome"))
     for (model, outcome), count in sorted(swaps.loads.items()):
         loads.add_metric((model, outcome), count)

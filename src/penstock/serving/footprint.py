@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from penstock.core.ports import Session
+from penstock.engines.memory import trim
 from penstock.repository.watch import Load, Print
 
 FACTOR = 1.5
@@ -22,7 +23,11 @@ RECENT = 8
 
 
 def own() -> int:
-    """Resident bytes of this process; 0 where the system does not tell (it is Linux that does)."""
+    """Resident bytes of this process; 0 where the system does not tell (it is Linux that does).
+
+    What was freed is given back first: else some of it counts, and some of what comes next does not.
+    """
+    trim()
     try:
         pages = Path("/proc/self/statm").read_text().split()[1]
     except OSError:
@@ -57,9 +62,10 @@ class Growth:
 
 
 class Size(Struct, frozen=True):
-    """Bytes, and whether they were measured."""
+    """Bytes, those that it takes at the least, and whether they were measured."""
 
     bytes: int
+    least: int = 0
     measured: bool = False
 
 
@@ -74,8 +80,8 @@ class Sizes:
         """Of a version that is not in memory."""
         files, found = self._found.get((order.model, order.version), ((), ()))
         if found and files == order.fingerprint:
-            return Size(max(found), True)
-        return Size(round(FACTOR * on_disk(order)))
+            return Size(max(found), min(found), measured=True)
+        return Size(round(FACTOR * on_disk(order)), on_disk(order))
 
     def note(self, order: Load, platform: str, grown: int | None, children: int) -> None:
         """A version was loaded: this process grew by ``grown`` bytes, its own processes have ``children``."""

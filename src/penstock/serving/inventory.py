@@ -11,7 +11,7 @@ from penstock.repository.versions import natural
 from penstock.repository.watch import Load
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.check import Check
-from penstock.serving.footprint import Size, Sizes, on_disk
+from penstock.serving.footprint import Size, Sizes
 from penstock.serving.memory import Resident, Rules, total
 
 Key = tuple[str, str]
@@ -107,10 +107,6 @@ class Inventory:
         shelf = self._catalog.table.get(model)
         return shelf.versions if shelf else {}
 
-    def orders(self, model: str) -> list[Load]:
-        """What loads all its versions."""
-        return list(self._orders.get(model, {}).values())
-
     def known(self, model: str, version: str = "") -> Known | None:
         """Of the cold version that would answer; None where it was never in memory."""
         for order in self.cold(model):
@@ -122,12 +118,12 @@ class Inventory:
         """Whether these files have been in memory."""
         return (order.model, order.version) in self._known
 
-    def states(self, resting: Callable[[str], str]) -> Iterator[ModelState]:
-        """Of every cold version; ``resting`` says why a model is not to be loaded at present."""
+    def states(self, trouble: Callable[[str], str]) -> Iterator[ModelState]:
+        """Of every cold version; ``trouble`` says why a model would not be loaded at present."""
         for model in self.parked:
             newest = model not in self._catalog.table
             for order in self.cold(model):
-                yield self._state(order, newest, resting(model))
+                yield self._state(order, newest, trouble(model))
                 newest = False
 
     def _state(self, order: Load, newest: bool, trouble: str) -> ModelState:
@@ -139,7 +135,7 @@ class Inventory:
             state="UNAVAILABLE" if trouble else "COLD",
             reason=trouble or "the next request for it loads it",
             live=newest and not trouble,
-            memory_bytes=size.bytes,
+            memory_bytes=0 if trouble else size.bytes,
             memory_measured=size.measured,
         )
 
@@ -155,15 +151,13 @@ class Inventory:
     def need(self, model: str) -> int:
         """Bytes of all its versions that are not in memory.
 
-        An estimate alone does not rule a model out: it is tried where its files are within the limit.
+        Neither an estimate nor one measurement, which what else goes on may have disturbed, rules a model
+        out alone: it is tried where the least that it may take is within the limit.
         """
-        orders = self.absent(model)
-        sizes = [self._expect(order) for order in orders]
-        need = sum(size.bytes for size in sizes)
-        if all(size.measured for size in sizes):
-            return need
+        sizes = [self._expect(order) for order in self.absent(model)]
         kept = total(one for one in self.residents(0.0) if one.kept and one.model != model)
-        return min(need, max(sum(map(on_disk, orders)), self._rules.limit - kept))
+        least = sum(size.least for size in sizes)
+        return min(sum(size.bytes for size in sizes), max(least, self._rules.limit - kept))
 
     def residents(self, now: float) -> list[Resident]:
         """Every model that takes memory, and those that are giving theirs back."""

@@ -189,7 +189,7 @@ class Lifecycle:
                 self._runner.memory = watch.failed(self._runner.memory, order)
             else:
                 self._runner.memory = watch.applied(self._runner.memory, order)
-                await self._residency.settle(order.model)
+                self._residency.settle(order.model)
         finally:
             self._roster.loading.pop(key, None)
             self._tell()

@@ -147,9 +147,9 @@ class Residency:
         while monotonic() < end and leaving.intersection(self._deeds.retiring()):
             await self._sleep(end)
 
-    async def settle(self, model: str) -> None:
+    def settle(self, model: str) -> None:
         """After a load that nobody waited for: a model that took more than expected becomes cold."""
-        if not self.limited or await self._ruled_out(model):
+        if not self.limited or self._ruled_out(model):
             return
         residents = self.inventory.residents(monotonic())
         kept = any(one.kept for one in residents if one.model == model)
@@ -177,11 +177,18 @@ class Residency:
 
     def states(self) -> Iterator[ModelState]:
         """Of every cold version."""
-        return self.inventory.states(self._waiting.resting)
+        return self.inventory.states(self._trouble)
+
+    def _trouble(self, model: str) -> str:
+        """Why a request for a cold model would be refused; empty where it would not."""
+        return self._waiting.resting(model) or self._too_large(model, self.inventory.need(model))
+
+    def _too_large(self, model: str, size: int) -> str:
+        return memory.too_large(model, size, self.inventory.residents(monotonic()), self._rules)
 
     def ready(self, model: str) -> bool:
         """Whether it is cold, and a request would be tried."""
-        return self.holds(model) and not self._waiting.resting(model)
+        return self.holds(model) and not self._trouble(model)
 
     async def wait(self, model: str, rows: int = 1, deadline: float = inf) -> None:
         """Until a cold model has been loaded; it may be gone again, so look.
@@ -270,24 +277,21 @@ class Residency:
         else:
             self._waiting.rested(model)
             self.inventory.parked.discard(model)
-        if not await self._ruled_out(model):
+        if not self._ruled_out(model):
             self._waiting.release(model)
             self.shrink(model)
         await asyncio.sleep(0)  # those who waited are let in before anybody can be sent out
 
-    async def _ruled_out(self, model: str) -> bool:
+    def _ruled_out(self, model: str) -> bool:
         """Whether it turned out too large for the limit, now that it is measured; then it goes."""
         residents = self.inventory.residents(monotonic())
         size = sum(one.bytes for one in residents if one.model == model and not one.leaving)
-        reason = memory.too_large(model, size, residents, self._rules)
-        if not reason:
-            return False
-        log.error("model %s is not served: %s", model, reason)
-        self._evict(model)
-        self._waiting.fail(model, reason)
-        for order in self.inventory.orders(model):
-            await self._deeds.lost(order, reason)
-        return True
+        reason = self._too_large(model, size)
+        if reason:
+            log.error("model %s is not served: %s", model, reason)
+            self._evict(model)
+            self._waiting.fail(model, reason)
+        return bool(reason)
 
     def _evict(self, model: str) -> None:
         now = monotonic()
