@@ -18,6 +18,6 @@ def find(spec: ModelSpec, files: Path, *usual: str) -> Path:
         if (files / name).is_file():
             return files / name
     if not files.is_dir():
-        raise LoadFailed(f"no folder {files.name}")
+        raise LoadFailed(f"no folder {files.name}, which would have {' or '.join(wanted)}")
     there = ", ".join(sorted(file.name for file in files.iterdir())[:8]) or "nothing"
     raise LoadFailed(f"no {' or '.join(wanted)} in {files.name}, which has {there}; `file` names another")
