@@ -128,6 +128,7 @@ def test_the_block_for_the_peers_is_there_to_be_filled():
 
 
 ARGUMENTS = {
+    "cascade": ("models",),
     "async_client": ("http://127.0.0.1:8000",),
     "embed_in_tests": None,
     "own_engine": (),
