@@ -243,3 +243,15 @@ def test_a_caller_who_gives_up_leaves_the_others_waiting(serve, folder):
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{server.url}/v2/models/c/infer", json={"inputs": [TENSOR]}, timeout=0.2)
         assert patient.result() == 3.0
+
+
+def test_a_pipeline_loads_the_steps_that_it_needs(serve, folder):
+    """Both steps are cold in turn: there is room for one."""
+    (folder / "chain").mkdir()
+    (folder / "chain" / "pipeline.toml").write_text(
+        '[[step]]\nmodel = "a"\noutputs = { y = "h" }\n[[step]]\nmodel = "b"\ninputs = { x = "h" }\n'
+    )
+    server = serve(folder, memory_limit="16 MB", **SETTINGS)
+    assert [ask(server, "chain") for _ in range(3)] == [3.0] * 3
+    assert sum(counters(server, "penstock_model_evictions_total").values()) >= 5
+    assert states(server)["chain"] == "READY"

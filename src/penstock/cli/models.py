@@ -43,7 +43,7 @@ def show(models: list[dict[str, Any]], console: "Console") -> None:
     natural = console.measure(whole, options=console.options.update(width=10_000)).maximum
     console.print(whole if natural <= console.width else table(models, narrow=True))
     for model in models:
-        if model.get("reason"):
+        if model.get("reason") and model.get("state") != "COLD":
             who = f"{model['name']} {model['version']}".strip()
             console.print(f"{who}: {model['reason']}", markup=False, soft_wrap=True)
 

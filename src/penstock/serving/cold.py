@@ -21,9 +21,13 @@ class Cold:
         try:
             return self._catalog.find(model, version)
         except (ModelNotReady, UnknownVersion):
-            if not self._residency.holds(model, version):
+            if not self.holds(model, version):
                 raise
             return None
+
+    def holds(self, model: str, version: str = "") -> bool:
+        """Whether a request that finds nobody will, once the model is loaded."""
+        return self._residency.holds(model, version)
 
     def check(self, request: Request) -> None:
         """Raises InvalidRequest for what the model is known not to take, so that it is not loaded for it."""

@@ -6,7 +6,14 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from penstock.core.errors import InvalidRequest, NotFound, PenstockError, reason
+from penstock.core.errors import (
+    InvalidRequest,
+    ModelNotReady,
+    NotFound,
+    PenstockError,
+    UnknownVersion,
+    reason,
+)
 from penstock.core.types import Reply, Request
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.cold import Cold
@@ -42,12 +49,14 @@ class Gateway:
         return live.executor(request)
 
     def _find(self, request: Request) -> Live | None:
-        if self._cold is None:
+        """None where it has to be loaded first."""
+        try:
             return self._catalog.find(request.model, request.version)
-        live = self._cold.look(request.model, request.version)
-        if live is None:
+        except (ModelNotReady, UnknownVersion):
+            if self._cold is None or not self._cold.holds(request.model, request.version):
+                raise
             self._cold.check(request)
-        return live
+            return None
 
     async def _later(self, request: Request, cold: Cold) -> Reply:
         """The same for a model that has to be loaded first; that time counts as queued."""
