@@ -23,8 +23,6 @@ from penstock.metering.ledger import Ledger
 from penstock.repository import watch
 from penstock.repository.layout import ModelFolder
 from penstock.repository.local import LocalStore
-from penstock.repository.pipeline import complete
-from penstock.repository.spec import PIPELINE
 from penstock.repository.versions import natural
 from penstock.serving.bringup import bring_up
 from penstock.serving.catalog import Catalog, Live
@@ -33,9 +31,10 @@ from penstock.serving.footprint import Growth
 from penstock.serving.gateway import Gateway
 from penstock.serving.memory import Rules
 from penstock.serving.override import override
-from penstock.serving.pipeline.supply import Supply
+from penstock.serving.pipeline.supply import Supply, read
 from penstock.serving.residency import Deeds, Residency
 from penstock.serving.roster import Roster
+from penstock.serving.wording import how
 
 log = logging.getLogger("penstock.serving")
 
@@ -178,7 +177,7 @@ class Lifecycle:
         key = (order.model, order.version)
         order = replace(order, spec=self._overrides.get(order.model, order.spec))
         try:
-            order, reason = await _read(order)
+            order, reason = await read(order)
             self._residency.ordered(order)
             if not reason:
                 async with self._residency.turn(order):
@@ -258,7 +257,7 @@ class Lifecycle:
             "model %s version %s is live: %s, loaded in %.2f s%s",
             state.name,
             state.version,
-            _how(state, live.executor.cap),
+            how(state, live.executor.cap),
             state.load_seconds,
             f" ({state.reason})" if state.reason else "",
         )
@@ -354,31 +353,3 @@ class Lifecycle:
         orders, after = watch.decide_one(model, folder, memory[model], monotonic(), 0.0)
         self._runner.memory = {**memory, model: after}
         await self._carry_out(orders)
-
-
-async def _read(order: watch.Load) -> tuple[watch.Load, str]:
-    """With the steps of a pipeline, or why they cannot be read."""
-    if order.path.name != PIPELINE:
-        return order, ""
-    try:
-        spec = await asyncio.to_thread(complete, order.spec, order.path)
-    except (PenstockError, OSError) as error:
-        reason = str(error)
-        log.error("model %s version %s is not served: %s", order.model, order.version, reason)
-        return order, reason
-    return replace(order, spec=spec), ""
-
-
-def _how(state: ModelState, cap: int) -> str:
-    """Where it runs, how it batches and how fast it is; of a pipeline its steps."""
-    if state.spec.steps:
-        return f"a pipeline of {', '.join(step.name for step in state.spec.steps)}"
-    batches = f"batches to {cap}" if state.batched else "unbatched"
-    return f"{_where(state)}, {batches}, {state.run_ms:.3f} ms a row"
-
-
-def _where(state: ModelState) -> str:
-    if state.isolation == "inline":
-        return f"in the loop on {state.device}"
-    kind = "processes" if state.isolation == "process" else "instances"
-    return f"{state.instances} {kind} × {state.threads} threads on {state.device}"

@@ -1,13 +1,18 @@
 """What pipelines need of other models: waiting for them at load, and hearing when they change."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from math import inf
+
+from msgspec.structs import replace
 
 from penstock.core.errors import LoadFailed, PenstockError
 from penstock.core.ports import Handler, Recorder
 from penstock.core.spec import ModelSpec, Step
 from penstock.core.types import ModelState
+from penstock.repository.pipeline import complete
+from penstock.repository.spec import PIPELINE
 from penstock.repository.watch import Load
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.cold import Cold
@@ -15,6 +20,8 @@ from penstock.serving.pipeline.bringup import bring_up, parts
 from penstock.serving.pipeline.executor import Pipeline
 from penstock.serving.residency import Residency
 from penstock.serving.roster import Key, Roster
+
+log = logging.getLogger("penstock.serving")
 
 
 class Supply:
@@ -130,3 +137,16 @@ def cycle(model: str, graph: Mapping[str, set[str]]) -> list[str]:
                 seen.add(needed)
                 ways.append([*way, needed])
     return []
+
+
+async def read(order: Load) -> tuple[Load, str]:
+    """With the steps of a pipeline, or why they cannot be read."""
+    if order.path.name != PIPELINE:
+        return order, ""
+    try:
+        spec = await asyncio.to_thread(complete, order.spec, order.path)
+    except (PenstockError, OSError) as error:
+        reason = str(error)
+        log.error("model %s version %s is not served: %s", order.model, order.version, reason)
+        return order, reason
+    return replace(order, spec=spec), ""
