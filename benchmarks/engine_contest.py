@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from benchmarks.engine_loops import Loop
+from benchmarks.engine_loops import Loop, Pace
 from benchmarks.engine_models import KINDS, Array, Kind, lay, rows
 from benchmarks.machine import Aim, Row
 from benchmarks.overhead import LOAD_CORE, SERVER_CORE, Run, Target, aim, ratio, wrk
@@ -39,7 +39,7 @@ class Entrant:
     trouble: str = ""
     """Why it takes no part."""
     state: dict[str, Any] = field(default_factory=dict)
-    bare: list[dict[int, float]] = field(default_factory=list)
+    bare: list[dict[int, Pace]] = field(default_factory=list)
     served: list[Run] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     """Seconds of the server and its children for each request, round by round."""
@@ -51,12 +51,17 @@ class Entrant:
     @property
     def best(self) -> int:
         """The batch size with the most rows a second; over all rounds, or noise would choose it."""
-        return max(self.bare[0], key=lambda size: median(rates[size] for rates in self.bare))
+        return max(self.bare[0], key=lambda size: median(paces[size].rate for paces in self.bare))
 
     @property
     def share(self) -> float:
         """Of the bare loop's rows that the server's callers get."""
-        return ratio([run.rate for run in self.served], [rates[self.best] for rates in self.bare])
+        return ratio([run.rate for run in self.served], [paces[self.best].rate for paces in self.bare])
+
+    def pace(self, size: int) -> Pace:
+        """Of the loop, at its median round."""
+        rate, cpu = (median(values) for values in zip(*(paces[size] for paces in self.bare), strict=True))
+        return Pace(rate, cpu)
 
 
 def entrants(folder: Path, kinds: Sequence[Kind]) -> list[Entrant]:
@@ -183,7 +188,7 @@ def contest(folder: Path, kinds: Sequence[Kind], rounds: int, seconds: int) -> l
                 if not number:
                     wrk(targets[each.name], 1)
                     continue
-                each.bare.append(loops[each.name].rates(seconds))
+                each.bare.append(loops[each.name].paces(seconds))
                 before = server.cpu()
                 run = wrk(targets[each.name], seconds)
                 each.served.append(run)
@@ -205,14 +210,15 @@ def _row(each: Entrant) -> Row:
         "version": _version(each.kind),
         "device": each.state.get("device", ""),
         "isolation": each.state.get("isolation", ""),
-        "bare, 1 row": round(median(rates[1] for rates in each.bare), 1),
-        "bare, best": round(median(rates[each.best] for rates in each.bare), 1),
+        "bare, 1 row": round(each.pace(1).rate, 1),
+        "bare, best": round(each.pace(each.best).rate, 1),
         "of rows": each.best,
         "served/s": round(median(run.rate for run in runs), 1),
         "ratio": round(each.share, 3),
         "p50 ms": round(median(run.p50_us for run in runs) / 1e3, 2),
         "p99 ms": round(median(run.p99_us for run in runs) / 1e3, 2),
-        "CPU µs/request": round(median(each.cpu) * 1e6),
+        "CPU µs": round(median(each.cpu) * 1e6),
+        "bare": round(each.pace(each.best).cpu * 1e6),
     }
 
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,13 @@ Run = Callable[[Array], Any]
 SIZES = (1, 2, 4, 8, 16, 32)
 LEAST = 3
 """Runs of a size, however long they take."""
+
+
+class Pace(NamedTuple):
+    """Of a loop at one batch size: rows a second, and CPU seconds a row."""
+
+    rate: float
+    cpu: float
 
 
 class Loop:
@@ -51,10 +58,13 @@ class Loop:
         answer: Array = np.load(file)
         return answer
 
-    def rates(self, seconds: float) -> dict[int, float]:
-        """Rows a second by batch size, from so many seconds altogether."""
-        share = seconds / len(SIZES)
-        return {size: size / float(self._ask("time", size, share)) for size in SIZES}
+    def paces(self, seconds: float) -> dict[int, Pace]:
+        """By batch size, from so many seconds altogether."""
+        found = {}
+        for size in SIZES:
+            wall, cpu = map(float, self._ask("time", size, seconds / len(SIZES)).split())
+            found[size] = Pace(size / wall, cpu / size)
+        return found
 
     def _ask(self, *words: object) -> str:
         assert self._process.stdin is not None
@@ -157,13 +167,13 @@ LOOPS: dict[str, Callable[[Path, str], Run]] = {
 }
 
 
-def seconds_of(run: Callable[[], Any], budget: float) -> float:
-    """Seconds of one run, from as many as the budget allows."""
-    begun, runs = perf_counter(), 0
+def seconds_of(run: Callable[[], Any], budget: float) -> tuple[float, float]:
+    """Seconds of one run and of the CPU's, from as many as the budget allows."""
+    begun, busy, runs = perf_counter(), process_time(), 0
     while (spent := perf_counter() - begun) < budget or runs < LEAST:
         run()
         runs += 1
-    return spent / runs
+    return spent / runs, (process_time() - busy) / runs
 
 
 def main() -> None:
@@ -189,7 +199,7 @@ def main() -> None:
                 np.save(file, np.asarray(run(rows(kind, 8))))
                 print("saved", flush=True)
             case ["time", size, budget]:
-                print(seconds_of(partial(run, batches[int(size)]), float(budget)), flush=True)
+                print(*seconds_of(partial(run, batches[int(size)]), float(budget)), flush=True)
 
 
 if __name__ == "__main__":
