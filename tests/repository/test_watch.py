@@ -18,6 +18,7 @@ from penstock.repository.watch import (
     Order,
     Report,
     Unload,
+    again,
     applied,
     decide,
     failed,
@@ -274,6 +275,18 @@ def test_release_loads_again_what_failed_and_what_serves() -> None:
     server.start(seen)
     server.memory = release(server.memory, "m")
     assert server.round(seen, 1.0) == ["load 2", "load 1"]
+
+
+@pytest.mark.parametrize(("version", "ordered"), [("1", ["load 1"]), ("2", ["load 2"])])
+def test_one_version_is_loaded_again_be_it_serving_or_failed(version: str, ordered: list[str]) -> None:
+    """For pipelines, whose files say nothing of the models that they need."""
+    server = Server()
+    server.bad = {66}
+    seen = scan({"1": 1, "2": 66}, "all")
+    server.start(seen)
+    server.memory = again(server.memory, "m", version)
+    assert [server.round(seen, 1.0) for _ in range(2)] == [ordered, []]
+    assert server.serving == {"1": 1}
 
 
 def test_models_do_not_disturb_each_other() -> None:

@@ -33,6 +33,15 @@ def test_a_version_that_the_order_does_not_know_is_older_than_all():
     assert catalog.find("m").state.version == "1"
 
 
+def test_a_peek_finds_the_same_or_nothing():
+    catalog = Catalog()
+    catalog.put(live("m", "1"), ORDER)
+    catalog.put(live("m", "2"), ORDER)
+    assert catalog.peek("m") is catalog.find("m")
+    assert catalog.peek("m", "1") is catalog.find("m", "1")
+    assert (catalog.peek("m", "3"), catalog.peek("n")) == (None, None)
+
+
 def test_what_is_not_there_is_said_with_what_is():
     catalog = Catalog()
     with pytest.raises(UnknownModel, match="no model 'm'; have none yet"):
