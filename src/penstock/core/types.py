@@ -36,7 +36,7 @@ class Request(Struct, frozen=True, kw_only=True):
     """What the door knows of the caller: ``traceparent``, ``tenant`` …; never on the wire back."""
 
 
-class Timing(Struct, frozen=True):
+class Timing(Struct, frozen=True, repr_omit_defaults=True):
     """How one request spent its time, in seconds, and the rows of the batch that carried it."""
 
     queued: float
