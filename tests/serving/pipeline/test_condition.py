@@ -103,6 +103,7 @@ def test_a_condition_names_its_tensors_once():
         ("p < 1\x00", "null bytes"),
         ("(" * 300 + "p < 1" + ")" * 300, "column"),
         ("p < " + "1" * 2000, "at most 1000"),
+        ("p < " + "1" * 900, "is too large a number"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")

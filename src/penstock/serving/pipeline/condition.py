@@ -1,6 +1,6 @@
 """When a step runs: comparisons of numbers and texts with a tensor's values, row by row; pure.
 
-    or_expr    comparison | not … | … and … | … or …
+    condition  comparison | not … | … and … | … or … | (…)
     comparison value (< <= > >= == !=) value …
     value      number | 'text' | tensor | function(tensor)
 
@@ -109,6 +109,7 @@ _ALLOWED = (
     f"{', '.join(FUNCTIONS)} of a tensor, joined by and, or, not"
 )
 _LONGEST = 1000
+_LARGEST = 10**300
 
 
 # -- reading -------------------------------------------------------------------------------------------
@@ -162,9 +163,9 @@ def _value(node: ast.expr, text: str) -> Value:
     place = _place(node, text)
     match node:
         case ast.Constant(bool() | int() | float() as number):
-            return Number(number)
+            return _number(number, place)
         case ast.UnaryOp(ast.USub(), ast.Constant(int() | float() as number)):
-            return Number(-number)
+            return _number(-number, place)
         case ast.Constant(str() as words):
             return Text(words)
         case ast.Name(name):
@@ -174,6 +175,12 @@ def _value(node: ast.expr, text: str) -> Value:
                 raise BadSetting(f"{place}: no function {function!r}; {nearest(function, list(FUNCTIONS))}")
             return Of(name, function, place)
     raise BadSetting(f"{place} is not offered; {_ALLOWED}")
+
+
+def _number(number: float, place: str) -> Number:
+    if abs(number) > _LARGEST:
+        raise BadSetting(f"{place[:40]}… is too large a number")
+    return Number(number)
 
 
 def _place(node: ast.expr, text: str) -> str:

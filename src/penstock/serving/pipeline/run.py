@@ -104,7 +104,8 @@ class Run:
         rows = {}
         for name, value, has_rows in node.asks:
             array = self._there(value)
-            rows[name] = array.reshape(len(array) if has_rows else 1, -1)
+            count = len(array) if has_rows else 1
+            rows[name] = array.reshape(count, array.size // count if count else 0)
         truths = condition.holds(node.test, rows)  # type: ignore[arg-type]  # it has one
         if not truths.any():
             return None, True
