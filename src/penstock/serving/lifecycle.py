@@ -13,28 +13,23 @@ from penstock.core.errors import (
     LoadFailed,
     PenstockError,
     UnknownModel,
-    one_line,
 )
 from penstock.core.loop import Runner
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState, Statistics
-from penstock.metering.book import Book
 from penstock.metering.ledger import Ledger
 from penstock.repository import watch
 from penstock.repository.layout import ModelFolder
 from penstock.repository.local import LocalStore
-from penstock.repository.versions import natural
-from penstock.serving.bringup import bring_up
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.cold import Cold
-from penstock.serving.footprint import Growth
 from penstock.serving.gateway import Gateway
 from penstock.serving.memory import Rules
 from penstock.serving.override import override
 from penstock.serving.pipeline.supply import Supply, read
 from penstock.serving.residency import Deeds, Residency
 from penstock.serving.roster import Roster
-from penstock.serving.wording import how
+from penstock.serving.staging import Staging
 
 log = logging.getLogger("penstock.serving")
 
@@ -69,8 +64,6 @@ class Lifecycle:
         self._runner: Runner[Seen, watch.Memory, watch.Order] = Runner(self, {})
         self._roster = Roster(catalog)
         self._overrides: dict[str, ModelSpec] = {}
-        self._measuring = asyncio.Lock()
-        self._growth = Growth()
         deeds = Deeds(self._bring, self._retire, self._lost, lambda: list(self._roster.retiring))
         self._residency = Residency(rules or Rules(), catalog, ledger.swaps, deeds)
         self._roster.cold = self._residency.states
@@ -78,6 +71,7 @@ class Lifecycle:
         """For the gateway: models that their first request loads."""
         gateway = Gateway(catalog, ledger.refused, self.cold)
         self._supply = Supply(catalog, self._roster, self._residency, self.cold, gateway)
+        self._staging = Staging(catalog, ledger, self._roster, self._residency, self._supply)
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
         self._closing = False
@@ -105,7 +99,7 @@ class Lifecycle:
             task.cancel()
         await self._residency.close()
         for live in list(self._catalog):
-            self._retire(live)
+            self._staging.retire(live)
         await asyncio.gather(*self._roster.retiring.values(), return_exceptions=True)
 
     def lame(self) -> None:
@@ -155,7 +149,7 @@ class Lifecycle:
                 self._residency.dropped(model, version)
                 live = self._catalog.take(model, version)
                 if live is not None:
-                    self._retire(live)
+                    self._staging.retire(live)
                     log.info("model %s version %s: unloading", model, version)
                     await self._tell_pipelines(model)
             case watch.Report(model, reason):
@@ -204,29 +198,13 @@ class Lifecycle:
 
     async def _bring(self, order: watch.Load) -> str:
         """Load a version and let it serve; the reason why not, or nothing."""
-        key = (order.model, order.version)
-        book = self._ledger.book(*key)
-        start = monotonic()
-        try:
-            live = await self._bring_up(order, book)
-        except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
-            self._ledger.forget(*key)
-            self._ledger.swaps.loaded(order.model, "error", monotonic() - start)
-            reason = str(error) if isinstance(error, PenstockError) else one_line(error)
-            log.error("model %s version %s is not served: %s", *key, reason)
-            return reason
-        book.waiting = lambda: live.executor.waiting
-        self._ledger.swaps.loaded(order.model, "ok", monotonic() - start)
-        self._go_live(live)
-        await self._tell_pipelines(order.model)
-        return ""
+        reason = await self._staging.bring(order)
+        if not reason:
+            await self._tell_pipelines(order.model)
+        return reason
 
-    async def _bring_up(self, order: watch.Load, book: Book) -> Live:
-        if order.spec.steps:
-            return self._residency.came(await self._supply.bring_up(order, book), order, book, None)
-        with self._growth.over() as grown:
-            live = await bring_up(order.spec, order.version, order.path, book, self._measuring)
-            return self._residency.came(live, order, book, grown())
+    def _retire(self, live: Live) -> None:
+        self._staging.retire(live)
 
     async def _tell_pipelines(self, model: str) -> None:
         """Bring those up, or up anew, for which another version of a model matters."""
@@ -248,35 +226,6 @@ class Lifecycle:
             self._roster.failed[model, order.version] = (order.spec, reason)
             await self._order(model, folder, watch.lost(self._runner.memory, order))
         self._tell()
-
-    def _go_live(self, live: Live) -> None:
-        state = live.state
-        versions = [one.state.version for one in self._catalog if one.state.name == state.name]
-        old = self._catalog.put(live, sorted({*versions, state.version}, key=natural))
-        log.info(
-            "model %s version %s is live: %s, loaded in %.2f s%s",
-            state.name,
-            state.version,
-            how(state, live.executor.cap),
-            state.load_seconds,
-            f" ({state.reason})" if state.reason else "",
-        )
-        if old is not None:
-            self._retire(old)
-
-    def _retire(self, live: Live) -> None:
-        self._catalog.take_if(live)
-        if live not in self._roster.retiring:
-            self._roster.retiring[live] = asyncio.create_task(self._drain(live))
-
-    async def _drain(self, live: Live) -> None:
-        await live.executor.drain()
-        live.executor.close()
-        with self._growth.over():
-            await asyncio.to_thread(live.close)
-        self._ledger.forget(live.state.name, live.state.version)
-        del self._roster.retiring[live]
-        self._residency.went(live)
 
     # -- what doors ask --------------------------------------------------------------------------
 

@@ -1,0 +1,90 @@
+"""Versions brought in and taken out: opened, put into the catalog, drained, closed."""
+
+import asyncio
+import logging
+from time import monotonic
+
+from penstock.core.errors import PenstockError, one_line
+from penstock.metering.book import Book
+from penstock.metering.ledger import Ledger
+from penstock.repository.versions import natural
+from penstock.repository.watch import Load
+from penstock.serving.bringup import bring_up
+from penstock.serving.catalog import Catalog, Live
+from penstock.serving.footprint import Growth
+from penstock.serving.pipeline.supply import Supply
+from penstock.serving.residency import Residency
+from penstock.serving.roster import Roster
+from penstock.serving.wording import how
+
+log = logging.getLogger("penstock.serving")
+
+
+class Staging:
+    """Lives on the event loop, at the lifecycle's side; writes the catalog."""
+
+    def __init__(
+        self, catalog: Catalog, ledger: Ledger, roster: Roster, residency: Residency, supply: Supply
+    ) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._roster = roster
+        self._residency = residency
+        self._supply = supply
+        self._measuring = asyncio.Lock()
+        self._growth = Growth()
+
+    async def bring(self, order: Load) -> str:
+        """Load a version and let it serve; the reason why not, or nothing."""
+        key = (order.model, order.version)
+        book = self._ledger.book(*key)
+        start = monotonic()
+        try:
+            live = await self._bring_up(order, book)
+        except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
+            self._ledger.forget(*key)
+            self._ledger.swaps.loaded(order.model, "error", monotonic() - start)
+            reason = str(error) if isinstance(error, PenstockError) else one_line(error)
+            log.error("model %s version %s is not served: %s", *key, reason)
+            return reason
+        book.waiting = lambda: live.executor.waiting
+        self._ledger.swaps.loaded(order.model, "ok", monotonic() - start)
+        self._go_live(live)
+        return ""
+
+    async def _bring_up(self, order: Load, book: Book) -> Live:
+        if order.spec.steps:
+            return self._residency.came(await self._supply.bring_up(order, book), order, book, None)
+        with self._growth.over() as grown:
+            live = await bring_up(order.spec, order.version, order.path, book, self._measuring)
+            return self._residency.came(live, order, book, grown())
+
+    def _go_live(self, live: Live) -> None:
+        state = live.state
+        versions = [one.state.version for one in self._catalog if one.state.name == state.name]
+        old = self._catalog.put(live, sorted({*versions, state.version}, key=natural))
+        log.info(
+            "model %s version %s is live: %s, loaded in %.2f s%s",
+            state.name,
+            state.version,
+            how(state, live.executor.cap),
+            state.load_seconds,
+            f" ({state.reason})" if state.reason else "",
+        )
+        if old is not None:
+            self.retire(old)
+
+    def retire(self, live: Live) -> None:
+        """Take a version out; what it has accepted is answered before it is closed."""
+        self._catalog.take_if(live)
+        if live not in self._roster.retiring:
+            self._roster.retiring[live] = asyncio.create_task(self._drain(live))
+
+    async def _drain(self, live: Live) -> None:
+        await live.executor.drain()
+        live.executor.close()
+        with self._growth.over():
+            await asyncio.to_thread(live.close)
+        self._ledger.forget(live.state.name, live.state.version)
+        del self._roster.retiring[live]
+        self._residency.went(live)
