@@ -44,3 +44,8 @@ def test_outputs_are_those_asked_for_in_that_order_or_all() -> None:
     assert [chosen(SIGNATURE, names) for names in (("z", "y"), ("y",), ())] == [["z", "y"], ["y"], ["y", "z"]]
     with pytest.raises(InvalidRequest, match="no output 'w'; have 'y', 'z'"):
         chosen(SIGNATURE, ("y", "w"))
+
+
+def test_inputs_with_a_fixed_first_axis_have_rows_of_their_own() -> None:
+    table = Signature((TensorSpec("x", "FP32", (-1, 2)), TensorSpec("t", "FP32", (10, 2))), ())
+    check_inputs(table, {"x": np.zeros((3, 2), np.float32), "t": np.zeros((10, 2), np.float32)})

@@ -230,3 +230,10 @@ def test_one_file_is_a_model_of_its_own(tmp_path: Path) -> None:
     assert ModelSpec(name="digits", versions="latest") == model.spec
     assert list(model.versions) == ["1"]
     assert [name for name, _, _ in model.versions["1"].fingerprint] == ["digits.onnx", "digits.onnx.data"]
+
+
+def test_compiled_python_beside_a_model_is_no_change(tmp_path: Path) -> None:
+    files = {"1/model.py": "x"}
+    before = found(tmp_path, files)
+    after = found(tmp_path, files | {"1/__pycache__/helper.cpython-311.pyc": "y"})
+    assert before.versions["1"].fingerprint == after.versions["1"].fingerprint

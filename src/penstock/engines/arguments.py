@@ -23,7 +23,7 @@ def check_inputs(signature: Signature, inputs: Tensors) -> None:
             raise InvalidRequest(
                 f"input {spec.name!r} has shape {list(array.shape)}; it must be {list(spec.shape)}"
             )
-        if spec.shape:
+        if spec.shape and spec.shape[0] < 0:  # a fixed first axis is no batch
             rows[spec.name] = len(array)
     if len(inputs) != len(signature.inputs):
         known = {spec.name for spec in signature.inputs}

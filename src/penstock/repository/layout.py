@@ -164,6 +164,8 @@ def _walk(folder: Path | str, prefix: str, depth: int) -> Iterator[tuple[str, in
     with os.scandir(folder) as entries:
         visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
     for entry in visible:
+        if entry.name == "__pycache__":  # what reading a model in Python may leave changes no model
+            continue
         if not entry.is_dir():
             yield stamp(Path(entry.path), prefix + entry.name)
         elif depth:
