@@ -233,7 +233,6 @@ def test_one_file_is_a_model_of_its_own(tmp_path: Path) -> None:
 
 
 def test_compiled_python_beside_a_model_is_no_change(tmp_path: Path) -> None:
-    files = {"1/model.py": "x"}
-    before = found(tmp_path, files)
-    after = found(tmp_path, files | {"1/__pycache__/helper.cpython-311.pyc": "y"})
+    before = found(tmp_path, {"1/model.py": "x"})
+    after = found(tmp_path, {"1/__pycache__/helper.cpython-311.pyc": "y"})
     assert before.versions["1"].fingerprint == after.versions["1"].fingerprint
