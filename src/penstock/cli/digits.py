@@ -77,7 +77,7 @@ def train(recipe: Recipe, data: Digits) -> bytes:
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MinMaxScaler
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     pipeline = make_pipeline(MinMaxScaler(), recipe.make())
     # One thread: for products this small, several threads mostly wait for each other.

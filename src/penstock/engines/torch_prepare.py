@@ -107,7 +107,7 @@ def _autocast(torch: Any, spec: ModelSpec, program: Program) -> Context:
     if not spec.torch.autocast:
         return nullcontext
     kind, dtype = program.place.device.partition(":")[0], getattr(torch, spec.torch.autocast)
-    return lambda: torch.autocast(kind, dtype, cache_enabled=False)  # type: ignore[no-any-return]
+    return lambda: torch.autocast(kind, dtype, cache_enabled=False)
 
 
 def _finished(torch: Any, spec: ModelSpec, program: Program, signature: Signature, size: int) -> Run:
