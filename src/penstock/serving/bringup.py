@@ -19,14 +19,21 @@ from penstock.serving.warmup import Warm
 
 
 async def bring_up(
-    spec: ModelSpec, version: str, path: Path, recorder: Recorder, measuring: asyncio.Lock
+    spec: ModelSpec,
+    version: str,
+    path: Path,
+    recorder: Recorder,
+    measuring: asyncio.Lock,
+    known: Warm | None = None,
 ) -> Live:
     """Ready to serve; ``measuring`` keeps models from disturbing each other's measurements.
+
+    ``known`` spares measuring: it is what an earlier load of the same files with the same settings gave.
 
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
     """
     start = perf_counter()
-    opened = await open_sessions(spec, path, version, measuring)
+    opened = await open_sessions(spec, path, version, measuring, known)
     session, warmth = opened.sessions[0], opened.warmth
     try:
         scheduler = Scheduler(
@@ -58,7 +65,7 @@ async def bring_up(
         run_ms=warmth.run_seconds * 1e3,
         load_seconds=perf_counter() - start,
     )
-    return Live(state, scheduler, check, opened.close, partial(resident, opened.sessions))
+    return Live(state, scheduler, check, opened.close, partial(resident, opened.sessions), warmth)
 
 
 def _policy(spec: ModelSpec, warmth: Warm) -> BatchPolicy:

@@ -8,6 +8,7 @@ from penstock.core.errors import ModelNotReady, UnknownModel, UnknownVersion
 from penstock.core.ports import Executor
 from penstock.core.types import ModelState
 from penstock.serving.check import Check
+from penstock.serving.warmup import Warm
 
 
 class Live(Struct, frozen=True, eq=False):
@@ -20,6 +21,8 @@ class Live(Struct, frozen=True, eq=False):
     """Gives the memory back; blocks, after the executor was closed."""
     resident: Callable[[], int] = int
     """Resident bytes in processes of its own; 0 where it has none."""
+    warmth: Warm | None = None
+    """What its warm-up measured; None where there was none."""
 
 
 class Shelf(Struct, frozen=True, eq=False):

@@ -13,6 +13,7 @@ from penstock.serving.catalog import Catalog, Live
 from penstock.serving.check import Check
 from penstock.serving.footprint import Size, Sizes
 from penstock.serving.memory import Resident, Rules, total
+from penstock.serving.warmup import Warm
 
 Key = tuple[str, str]
 
@@ -22,6 +23,7 @@ class Known(Struct, frozen=True):
 
     state: ModelState
     check: Check
+    warmth: Warm | None = None
 
 
 class Loaded(Struct, frozen=True):
@@ -82,7 +84,7 @@ class Inventory:
         live = replace(
             live, state=replace(live.state, memory_bytes=size.bytes, memory_measured=size.measured)
         )
-        self._known[order.model, order.version] = Known(live.state, live.check)
+        self._known[order.model, order.version] = Known(live.state, live.check, live.warmth)
         self._loaded[live] = Loaded(book, now)
         self._stuck.discard(order.model)
         return live
@@ -113,6 +115,11 @@ class Inventory:
             if version in ("", order.version):
                 return self._known.get((model, order.version))
         return None
+
+    def warmth(self, order: Load) -> Warm | None:
+        """What was measured when these files were in memory with these settings, for one that is cold."""
+        known = self._known.get((order.model, order.version)) if order.model in self.parked else None
+        return known.warmth if known is not None and known.state.spec == order.spec else None
 
     def was(self, order: Load) -> bool:
         """Whether these files have been in memory."""

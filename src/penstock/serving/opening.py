@@ -45,8 +45,12 @@ class Opened(Struct, frozen=True, eq=False):
                 pass
 
 
-async def open_sessions(spec: ModelSpec, path: Path, version: str, measuring: asyncio.Lock) -> Opened:
+async def open_sessions(
+    spec: ModelSpec, path: Path, version: str, measuring: asyncio.Lock, known: Warm | None = None
+) -> Opened:
     """Warm sessions; ``measuring`` keeps models from disturbing each other's measurements.
+
+    ``known``, if given, is what such a measurement gave before, and is not measured again.
 
     A model that turns out slow is opened again with the threads that its run time asks for.
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
@@ -62,10 +66,12 @@ async def open_sessions(spec: ModelSpec, path: Path, version: str, measuring: as
 
     async def first(count: int, threads: int) -> tuple[Session, Warm]:
         session = await _one(opening, _sized(spec, count, threads), 0, (), path)
+        if known is not None:
+            return session, await _limited(session, spec, lambda: _again(session, known))
         async with measuring:
-            return session, await _warm(session, spec, kind)
+            return session, await _limited(session, spec, lambda: warm(session, spec, kind))
 
-    count, threads = choose_layout(spec.instances, cores)
+    count, threads = choose_layout(spec.instances, cores, known.run_seconds if known else 0.0)
     session, warmth = await first(count, threads)
     count, wanted = choose_layout(
         spec.instances,
@@ -140,9 +146,20 @@ def _in_process(
     return Worker(engine, alone, path, f"{spec.name}-{version}-{at}", cores)
 
 
-async def _warm(session: Session, spec: ModelSpec, kind: Isolation) -> Warm:
-    """Measured; a process that hangs or dies at it is a model that cannot be loaded."""
-    work = asyncio.create_task(asyncio.to_thread(warm, session, spec, kind))
+def _again(session: Session, known: Warm) -> Warm:
+    """The smallest and the largest batch, and no measuring."""
+    try:
+        prepare(session, sizes=sorted({*known.sizes[:1], *known.sizes[-1:]}), size=known.size)
+    except InstanceLost:
+        raise
+    except Exception as error:  # noqa: BLE001 - requests will show whether it is their fault
+        log.warning("a first run failed: %s", one_line(error))
+    return known
+
+
+async def _limited(session: Session, spec: ModelSpec, warming: Callable[[], Warm]) -> Warm:
+    """A process that hangs or dies at the warm-up is a model that cannot be loaded."""
+    work = asyncio.create_task(asyncio.to_thread(warming))
     kill = getattr(session, "kill", None)
     try:
         async with asyncio.timeout(spec.instances.start_s if kill else None):

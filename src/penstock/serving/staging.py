@@ -56,7 +56,8 @@ class Staging:
         if order.spec.steps:
             return self._residency.came(await self._supply.bring_up(order, book), order, book, None)
         with self._growth.over() as grown:
-            live = await bring_up(order.spec, order.version, order.path, book, self._measuring)
+            known = self._residency.inventory.warmth(order)
+            live = await bring_up(order.spec, order.version, order.path, book, self._measuring, known)
             return self._residency.came(live, order, book, grown())
 
     def _go_live(self, live: Live) -> None:

@@ -1,0 +1,139 @@
+"""Sessions are opened where they belong, measured once, and leave nothing behind when that fails."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from penstock.core.errors import LoadFailed
+from penstock.core.spec import Batching, Instances, ModelSpec
+from penstock.serving.opening import open_sessions
+from penstock.workers import machine
+from tests.workers import breaker
+
+BREAKER = "tests.workers.breaker:BreakerEngine"
+
+
+class CountingSession(breaker.Breaker):
+    runs = []  # noqa: RUF012 - of all of them
+
+    def run(self, inputs, outputs=(), /):
+        self.runs.append(len(inputs["x"]))
+        return super().run(inputs, outputs)
+
+
+class CountingEngine:
+    isolation = "thread"
+
+    def open(self, spec, files, /):
+        return CountingSession(spec)
+
+
+def opened(spec, known=None):
+    return asyncio.run(open_sessions(spec, Path("/nowhere/model.x"), "1", asyncio.Lock(), known))
+
+
+def spec(engine=BREAKER, **settings):
+    return ModelSpec(name="m", engine=engine, **settings)
+
+
+def children():
+    found = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return [pid for each in found for pid in each.read_text().split()]
+
+
+def test_what_was_measured_before_is_not_measured_again():
+    own = spec(f"{__name__}:CountingEngine", batching=Batching(max_rows=8))
+    first = opened(own)
+    assert len(CountingSession.runs) > 10
+    CountingSession.runs.clear()
+    again = opened(own, first.warmth)
+    assert (CountingSession.runs, again.warmth) == ([1, 8], first.warmth)
+    assert len(again.sessions) == len(first.sessions)
+
+
+def test_instances_in_threads_share_a_session():
+    found = opened(spec(f"{__name__}:CountingEngine", isolation="thread", instances=Instances(count=3)))
+    assert [one is found.sessions[0] for one in found.sessions] == [True] * 3
+
+
+@pytest.fixture
+def cores(monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: [0, 1])
+
+
+def test_own_engines_get_a_process_for_each_core_and_are_closed_together(cores):
+    found = opened(spec())
+    assert len({one.sentinel for one in found.sessions}) == 2
+    assert len(children()) == 2
+    found.close()
+    assert children() == []
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be shared out")
+def test_processes_that_fill_the_machine_keep_to_cores_of_their_own():
+    mine = machine.cores()
+    found = opened(spec(instances=Instances(count=len(mine), threads=1)))
+    try:
+        pids = [one._process.pid for one in found.sessions]
+        assert [os.sched_getaffinity(pid) for pid in pids] == [{core} for core in mine]
+        found.sessions[0].restart()
+        assert os.sched_getaffinity(found.sessions[0]._process.pid) == {mine[0]}
+    finally:
+        found.close()
+
+
+def test_there_are_fewer_processes_where_memory_is_short(cores, monkeypatch, caplog):
+    monkeypatch.setattr(machine, "free_memory", lambda: 1)
+    found = opened(spec())
+    found.close()
+    assert len(found.sessions) == 1
+    assert "1 processes instead of 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"open": "refuse"}, "it is not for you"),
+        ({"open": "raise"}, "the engine failed on model.x: odd weights"),
+    ],
+)
+def test_what_does_not_open_leaves_nothing_behind(parameters, reason):
+    with pytest.raises(LoadFailed, match=reason):
+        opened(spec(parameters=parameters))
+    assert children() == []
+
+
+class SlowStart(breaker.Breaker):
+    """Hangs, or dies, when it is first run."""
+
+    def run(self, inputs, outputs=(), /):
+        if "die" in os.environ.get("SLOW_START", ""):
+            os._exit(5)
+        time.sleep(60)
+
+
+class SlowEngine:
+    def open(self, spec, files, /):
+        return SlowStart(spec)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("hang", r"not warm after instances.start_s, 1 s"), ("die", "ended at the warm-up: exit status 5")],
+)
+def test_a_process_that_hangs_or_dies_at_the_warm_up_is_a_model_that_does_not_load(how, reason, monkeypatch):
+    monkeypatch.setenv("SLOW_START", how)
+    own = spec(f"{__name__}:SlowEngine", isolation="process", instances=Instances(start_s=1.0))
+    with pytest.raises(LoadFailed, match=reason):
+        opened(own)
+    assert children() == []
+
+
+def test_a_first_run_that_fails_after_a_cold_start_is_left_to_requests(monkeypatch):
+    own = spec(f"{__name__}:CountingEngine")
+    known = opened(own).warmth
+    monkeypatch.setattr(CountingSession, "run", breaker.Breaker.close)
+    assert opened(own, known).warmth == known
