@@ -72,14 +72,15 @@ def test_a_missed_target_is_red() -> None:
 def test_a_model_that_does_not_serve_shows_why_and_dashes() -> None:
     lines = text([BROKEN]).splitlines()
     assert "UNAVAILABLE" in lines[1]
-    assert lines[2] == "bad 1: no [model] file"
+    assert lines[2:] == ["", "bad 1: no [model] file"]
     assert cells(BROKEN)[3:] == ["–"] * 7
 
 
 def test_isolation_and_batching_in_words() -> None:
     assert where(MODEL | {"isolation": "inline", "instances": 1}) == "inline"
     assert where(MODEL | {"isolation": "inline", "instances": 1, "threads": 2}) == "inline × 2 threads"
-    assert where(MODEL | {"isolation": "process"}) == "2 process × 1 thread"
+    assert where(MODEL | {"isolation": "process"}) == "2 procs × 1 thread"
+    assert where(MODEL | {"isolation": "process", "instances": 1}) == "1 proc × 1 thread"
     assert where(MODEL | {"instances": 1, "device": "cuda:0"}) == "1 × 1 thread, cuda:0"
     assert batches(MODEL | {"batched": False}) == "no"
 
@@ -96,6 +97,11 @@ def test_memory_says_whether_it_is_estimated_and_whether_it_is_taken() -> None:
     assert mebibytes(BROKEN) == "–"
 
 
+def test_memory_has_no_digits_that_mean_nothing() -> None:
+    sizes = {3 << 10: "0.1", 9 << 20: "9.0", 640_000_000: "610"}
+    assert list(sizes.values()) == [mebibytes(MODEL | {"memory_bytes": size}) for size in sizes]
+
+
 def test_a_cold_model_has_no_place_and_no_batches() -> None:
     assert cells(MODEL | {"state": "COLD"})[2:6] == ["[cyan]COLD[/]", "onnxruntime_onnx", "–", "–"]
 
@@ -107,6 +113,22 @@ def test_a_version_is_one_line_of_a_terminal_with_80_columns() -> None:
     assert "onnxruntime_onnx" not in narrow[1]
     assert [line.split()[0] for line in narrow[:3]] == ["model", "digits-linear", "digits-linear"]
     assert narrow[1].split()[-1] == "8.25/25"
+
+
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 90, 100, 120, 160])
+def test_every_row_begins_with_its_name_however_narrow_the_terminal(width: int) -> None:
+    busy = {"isolation": "process", "run_ms": 0.00653, "state": "UNAVAILABLE", "reason": ""}
+    models = [MODEL | busy | {"name": name} for name in ("digits-a", "digits-b")]
+    lines = text(models, width).splitlines()
+    assert [line.split()[0] for line in lines] == ["model", "digits-a", "digits-b"]
+    assert max(len(line) for line in lines) <= width
+
+
+def test_a_long_name_is_folded_and_pushes_no_more_out_than_a_name_of_24_letters() -> None:
+    long = MODEL | {"name": "a-very-long-name-" * 4}
+    rows = text([long], 120).splitlines()
+    assert "".join(line.split()[0] for line in rows[1:]) == long["name"]
+    assert "onnxruntime_onnx" in text([long], 120)
 
 
 def test_numbers_have_three_digits() -> None:

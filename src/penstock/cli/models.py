@@ -1,7 +1,7 @@
 """``penstock models``: what a server holds, in what state, where it runs and how fast."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 import typer
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 WORDS = ("model", "version", "state", "engine", "runs in", "batches")
 NUMBERS = ("MiB", "run ms", "p50 ms", "p99 ms")
+LESSER = ("engine", "MiB", "p50 ms", "run ms", "batches", "runs in")
+"""Columns that a narrow terminal goes without, the first one first."""
+NAME_ROOM = 24
+"""Columns of the terminal for a name, before others are left out for it; what is longer is folded."""
 COLOURS = {"READY": "green", "COLD": "cyan", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "red"}
 
 PIPELINE = "penstock_pipeline"
@@ -39,29 +43,41 @@ def command(url: Url = LOCAL, json: AsJson = False, key: Key = "", ca: Ca = "") 
 
 def show(models: list[dict[str, Any]], console: "Console") -> None:
     """The table, without what there is no room for where the terminal is narrow, and what is amiss below."""
-    whole = table(models)
-    natural = console.measure(whole, options=console.options.update(width=10_000)).maximum
-    console.print(whole if natural <= console.width else table(models, narrow=True))
-    for model in models:
-        if model.get("reason") and model.get("state") != "COLD":
-            who = f"{model['name']} {model['version']}".strip()
-            console.print(f"{who}: {model['reason']}", markup=False, soft_wrap=True)
+    console.print(next(fitting(models, console)))
+    reasons = [model for model in models if model.get("reason") and model.get("state") != "COLD"]
+    if reasons:
+        console.print()
+    for model in reasons:
+        who = f"{model['name']} {model['version']}".strip()
+        console.print(f"{who}: {model['reason']}", markup=False, soft_wrap=True)
 
 
-def table(models: list[dict[str, Any]], *, narrow: bool = False) -> "Table":
-    """One line a version."""
+def fitting(models: list[dict[str, Any]], console: "Console") -> "Iterator[Table]":
+    """Tables that fit into the console, the fullest first; the last one comes whether it fits or not."""
+    endless = console.options.update(width=10_000)
+    longest = max((len(model["name"]) for model in models), default=0)
+    for few in range(len(LESSER)):
+        shown = table(models, LESSER[:few])
+        natural = console.measure(shown, options=endless).maximum
+        if natural - max(longest - NAME_ROOM, 0) <= console.width:
+            yield shown
+    yield table(models, LESSER)
+
+
+def table(models: list[dict[str, Any]], without: Collection[str] = ()) -> "Table":
+    """One line a version; ``without`` names columns."""
     from rich.table import Table
 
     heads = [*WORDS, *NUMBERS]
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    left_out = {heads.index("engine"), heads.index("MiB")} if narrow else set()
-    for at, name in enumerate(heads):
-        if at not in left_out:
-            shown.add_column(
-                name, justify="right" if name in NUMBERS else "left", no_wrap=at > 0, overflow="fold"
-            )
+    kept = [at for at, name in enumerate(heads) if name not in without]
+    for at in kept:
+        name = heads[at]
+        justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
+        shown.add_column(name, justify=justify, no_wrap=at > 0, overflow="fold")
     for model in models:
-        shown.add_row(*(cell for at, cell in enumerate(cells(model)) if at not in left_out))
+        row = cells(model)
+        shown.add_row(*(row[at] for at in kept))
     return shown
 
 
@@ -93,7 +109,8 @@ def where(model: Mapping[str, Any]) -> str:
     if not kind or model.get("state") == "COLD":
         return "–"
     instances, threads = model.get("instances", 1), model.get("threads", 1)
-    words = "inline" if kind == "inline" else f"{instances} {kind if kind == 'process' else ''}".strip()
+    many = {"inline": "inline", "process": f"{instances} proc{'s' if instances != 1 else ''}"}
+    words = many.get(kind, f"{instances}")
     if kind != "inline" or threads != 1:
         words += f" × {threads} thread{'s' if threads != 1 else ''}"
     device = model.get("device") or "cpu"
@@ -116,7 +133,8 @@ def mebibytes(model: Mapping[str, Any]) -> str:
     amount = model.get("memory_bytes", 0) / 2**20
     if not amount:
         return "–"
-    text = number(amount) if model.get("memory_measured") else f"~{number(amount)}"
+    amount_text = f"{amount:.0f}" if amount >= 10 else f"{max(amount, 0.1):.1f}"
+    text = amount_text if model.get("memory_measured") else f"~{amount_text}"
     return f"({text})" if model.get("state") == "COLD" else text
 
 
