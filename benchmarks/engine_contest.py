@@ -236,10 +236,9 @@ def aims(every: Sequence[Entrant]) -> list[Aim]:
     ]
 
 
-def measure(kinds: Sequence[Kind], rounds: int, seconds: int) -> tuple[list[Row], list[Row], list[Aim]]:
-    """Rows of MEDIUM, rows of the tables' models, and the aims."""
+def measure(kinds: Sequence[Kind], rounds: int, seconds: int) -> tuple[list[Row], list[Aim]]:
+    """Rows and aims of one contest; the batch in hand when wrk stops is not counted for the server."""
     os.environ.pop("OMP_NUM_THREADS", None)  # Penstock's own choice is what is measured
     with tempfile.TemporaryDirectory() as folder:
         every = contest(Path(folder), kinds, rounds, seconds)
-    images = [each for each in every if not each.kind.table]
-    return table(images), table([each for each in every if each.kind.table]), aims(every)
+    return table(every), aims(every)

@@ -59,12 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
         told("isolation: a batch of four requests through a crew, in a thread and in a process", rows, aims)
     if "engines" in parts:
         wanted = given.engine or [kind.name for kind in KINDS if not (given.quick and kind.table)]
-        kinds = [kind for kind in KINDS if kind.name in wanted]
-        rounds, seconds = given.rounds or (2 if given.quick else 5), 1 if given.quick else 5
-        rows, tables, aims = engine_contest.measure(kinds, rounds, seconds)
-        where = f"server on core {SERVER_CORE}, wrk on core {LOAD_CORE}, {rounds} rounds of {seconds} s"
-        told(f"MEDIUM, one instance of one thread; {where}", rows, aims)
-        told(f"small models of a table, one row a request; {where}", tables)
+        rounds = given.rounds or (2 if given.quick else 5)
+        for table, name in ((False, "MEDIUM"), (True, "small models of a table")):
+            kinds = [kind for kind in KINDS if kind.name in wanted and kind.table == table]
+            seconds = 1 if given.quick else 2 if table else 8
+            where = f"server on core {SERVER_CORE}, wrk on core {LOAD_CORE}, {rounds} rounds of {seconds} s"
+            if kinds:
+                rows, aims = engine_contest.measure(kinds, rounds, seconds)
+                told(f"{name}, one instance of one thread, one row a request; {where}", rows, aims)
     if "kills" in parts:
         rows, aims = kills.measure(10 if given.quick else 50)
         told("kill -9 of processes that serve MEDIUM, two instances, eight callers", rows, aims)
