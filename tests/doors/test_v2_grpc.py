@@ -361,6 +361,18 @@ def test_an_unexpected_error_is_internal_and_logged_with_the_id(house, triton, c
     assert "ZeroDivisionError: secret" in caplog.text
 
 
+def test_a_failure_of_the_server_is_logged_and_a_callers_mistake_is_not(house, triton, caplog):
+    with caplog.at_level(logging.INFO, "penstock.grpc"):
+        house.handler.raises = errors.InvalidRequest("a mistake")
+        failure(triton.infer, "adder", [tensor(X)])
+        house.handler.raises = errors.EngineFailed("no memory")
+        failure(triton.infer, "adder", [tensor(X)], request_id="r9")
+    ours = [record for record in caplog.records if record.name == "penstock.grpc"]
+    assert [(one.getMessage(), one.request_id, one.code) for one in ours] == [
+        ("ModelInfer adder: no memory", "r9", "INTERNAL")
+    ]
+
+
 def test_a_handler_that_cancels_does_not_leave_the_caller_hanging(house, triton):
     house.handler.raises = asyncio.CancelledError()
     assert failure(triton.infer, "adder", [tensor(X)], client_timeout=10)[0] == "INTERNAL"

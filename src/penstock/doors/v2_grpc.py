@@ -168,6 +168,8 @@ def _guarded(
             return out
         except PenstockError as error:
             problem = error
+            if grpc_code(error) == "INTERNAL":
+                _log_failure(method.name, message, error)
         except DecodeError:
             problem = InvalidRequest(f"the message is not an inference.{method.input_type.name}")
         except asyncio.CancelledError:
@@ -180,6 +182,12 @@ def _guarded(
         return await _refuse(context, problem)
 
     return answer
+
+
+def _log_failure(rpc: str, message: Any, error: PenstockError) -> None:
+    asked = " ".join(filter(None, (rpc, getattr(message, "model_name", ""))))
+    fields = {"request_id": getattr(message, "id", ""), "code": "INTERNAL"}
+    log.error("%s: %s", asked, error, extra=fields)
 
 
 def _tags(context: Context) -> dict[str, str]:
