@@ -18,8 +18,8 @@ def test_known_names_and_import_strings_are_found():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("encodr", "no engine 'encodr'; did you mean 'encoder'?, or your own as 'module:Class'"),
-        ("", "no engine ''; have encoder, or your own as 'module:Class'"),
+        ("encodr", "no engine 'encodr'; did you mean 'encoder'? (your own: 'module:Class')"),
+        ("", "no engine ''; have encoder (your own: 'module:Class')"),
         (
             "nowhere_at_all:X",
             "engine 'nowhere_at_all:X' cannot be imported: No module named 'nowhere_at_all'",

@@ -31,10 +31,10 @@ def test_values_become_a_struct():
         ({"nam": "a"}, "here: no setting 'nam'; did you mean 'name'?"),
         ({"zzz": "a"}, "here: no setting 'zzz'; have inner, name, table"),
         ({"inner": {"cuont": 1}}, "here: no setting 'inner.cuont'; did you mean 'count'?"),
-        ({"name": 1}, "here: name: expected str, got int"),
+        ({"name": 1}, "here: name: expected str, got 1"),
         ({"inner": {"count": 0}}, "here: inner.count: expected int >= 1, got 0"),
-        ({"inner": {"kind": "fats"}}, "here: inner.kind: invalid enum value 'fats', have fast, slow"),
-        ({"inner": 3}, "here: inner: expected object, got int"),
+        ({"inner": {"kind": "fats"}}, "here: inner.kind: cannot be 'fats'; have fast, slow"),
+        ({"inner": 3}, "here: inner: expected object, got 3"),
         ({"table": {"a": "b"}}, "here: table[...]: expected int, got str"),
     ],
 )

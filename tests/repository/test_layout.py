@@ -119,6 +119,27 @@ def test_a_models_folder_that_is_emptied_stays_a_model(tmp_path: Path) -> None:
     assert f"{tmp_path}/m has no version; put the model at {tmp_path}/m/1/model.onnx" == after.error
 
 
+@pytest.mark.parametrize(
+    ("toml", "file", "said"),
+    [
+        ("engine = 'lightgbm'", "model.json", "1 has model.json; engine 'lightgbm' reads model.txt"),
+        ("engine = 'sklearn'", "model.onnx", "engine 'sklearn' reads .skops or .pkl or .joblib"),
+        ("file = 'net.onnx'", "model.onnx", "1 has model.onnx, and no net.onnx, which 'file' names"),
+        (
+            "device = 'cpu'",
+            "model.onx",
+            "1 has model.onx, and no file with an ending that is known: .onnx, .xml",
+        ),
+    ],
+)
+def test_a_version_without_the_file_that_is_wanted_says_what_it_has(
+    tmp_path: Path, toml: str, file: str, said: str
+) -> None:
+    model = found(tmp_path, {"model.toml": toml, f"1/{file}": ""})
+    assert f"{tmp_path}/m/{said}"[: len(str(tmp_path)) + 3] in model.error
+    assert said in model.error
+
+
 def test_a_model_file_without_a_version_folder_is_explained(tmp_path: Path) -> None:
     model = found(tmp_path, {"model.onnx": ""})
     at = tmp_path / "m"
@@ -135,8 +156,9 @@ def test_a_model_file_without_a_version_folder_is_explained(tmp_path: Path) -> N
         ("name = 'other'", "name is 'other', but the folder is 'm'; they must be the same"),
         ("file = '../x.onnx'", "it must be a path inside the version's folder"),
         ("[queue]\nmax_rows = 0", "queue.max_rows: expected int >= 1, got 0"),
+        ("[queue]\nmax_rows = '9'", "queue.max_rows: expected int, got '9'"),
         ("[queue]\ndefault_priority = 9", "queue.default_priority is 9; it must be at most"),
-        ("isolation = 'here'", "invalid enum value 'here', have auto, inline, thread, process"),
+        ("isolation = 'here'", "isolation: cannot be 'here'; have auto, inline, thread, process"),
         ("name = '\udcff'", "not UTF-8 text"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_change_of_the_file_is_a_change_of_the_version(tmp_path, path):
         ("step = [3]", "it has no step"),
         ("[[step]]\nmodel = 'a'\n[[step]]\nmodle = 'b'", "step 2: no setting 'modle'; did you mean 'model'?"),
         ("[[step]]\nname = 'a'", "step 1: "),
-        ("[[step]]\nmodel = 'a'\nversion = 3", "step 1: version: expected str, got int"),
+        ("[[step]]\nmodel = 'a'\nversion = 3", "step 1: version: expected str, got 3"),
         ("[[step]]\nmodel = 'a'\n[quue]\n", "no setting 'quue'; did you mean 'queue'?"),
         ("[[step]\n", "line 1"),
         ("engine = 'onnx'\n" + CASCADE, "engine cannot be set here; a pipeline has none; its models have"),

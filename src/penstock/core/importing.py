@@ -14,7 +14,7 @@ def find(name: str, known: dict[str, str], what: str) -> Any:
     """
     path = known.get(name, name)
     if ":" not in path:
-        raise BadSetting(f"no {what} {name!r}; {nearest(name, list(known))}, or your own as 'module:Class'")
+        raise BadSetting(f"no {what} {name!r}; {nearest(name, list(known))} (your own: 'module:Class')")
     module, _, attribute = path.partition(":")
     try:
         return getattr(import_module(module), attribute)

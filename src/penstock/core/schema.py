@@ -39,9 +39,10 @@ def _sentence(message: str, values: Mapping[str, Any], into: type[msgspec.Struct
         found = found.get(part) if isinstance(found, Mapping) else None
         allowed = get_type_hints(allowed).get(part) if isinstance(allowed, type) else None
     if text.startswith("Invalid enum value"):
-        text += f", have {', '.join(map(str, get_args(allowed)))}"
-    elif found is not None and ", got" not in text:
-        text += f", got {found!r}"
+        have = ", ".join(map(str, get_args(allowed)))
+        text = f"cannot be {found!r}; have {have}" if have else text
+    elif isinstance(found, str | int | float):
+        text = f"{text.partition(', got ')[0]}, got {found!r}"
     return f"{key}: {text[:1].lower()}{text[1:]}"
 
 

@@ -147,8 +147,23 @@ def _misplaced(folder: Path) -> str:
 
 
 def _expected(folder: Path, spec: ModelSpec) -> str:
-    usual = spec.file or f"model{next(iter(FILES))}"
+    """What to put where, or what a folder that might be a version holds instead of it."""
+    endings = [name for name, engines in FILES.items() if not spec.engine or spec.engine in engines]
+    for entry in _visible(folder):
+        names = ", ".join(file.name for file in _visible(entry)[:8]) if entry.is_dir() else ""
+        if names and entry.name.isdecimal():
+            return f"{entry} has {names}{_instead(spec, endings)}"
+    usual = next(iter(endings), ".onnx")
+    usual = spec.file or (f"model{usual}" if usual.startswith(".") else usual)
     return f"{folder} has no version; put the model at {folder / '1' / usual}"
+
+
+def _instead(spec: ModelSpec, endings: list[str]) -> str:
+    if spec.file:
+        return f", and no {spec.file}, which 'file' names"
+    if spec.engine:
+        return f"; engine {spec.engine!r} reads {' or '.join(endings)}"
+    return f", and no file with an ending that is known: {', '.join(endings)}"
 
 
 def _visible(folder: Path) -> list[Path]:
