@@ -27,7 +27,7 @@ def test_auto_is_what_the_engine_says() -> None:
 
 @pytest.mark.parametrize("device", ["", "cuda:", "cuda:x", "cuda:-1", ":1", "cuda 1", "0", "cuda:1:2"])
 def test_odd_text_is_refused_with_the_forms_there_are(device: str) -> None:
-    with pytest.raises(BadSetting, match=r"no device .*use 'auto', 'cuda', 'mps', 'cpu', .*'cuda:1'"):
+    with pytest.raises(BadSetting, match=r"no device .*use 'auto', 'cuda', 'mps', 'cpu', .*'cuda:1'$"):
         wanted(device)
 
 
@@ -63,3 +63,10 @@ def test_none_is_taken_that_was_not_named() -> None:
 
 def test_a_wish_reads_as_it_is_written() -> None:
     assert [str(Wish("cpu")), str(Wish("cuda", 1))] == ["cpu", "cuda:1"]
+
+
+def test_an_example_with_a_number_is_of_a_kind_that_has_several() -> None:
+    with pytest.raises(BadSetting, match=r"use 'auto', 'cpu', 'gpu', or one with a number, e.g. 'gpu:1'$"):
+        wanted("tpu", known=("cpu", "gpu"))
+    with pytest.raises(BadSetting, match=r"use 'auto', 'cpu'$"):
+        wanted("tpu", known=("cpu",))

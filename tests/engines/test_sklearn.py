@@ -250,7 +250,7 @@ def test_another_version_of_scikit_learn_is_one_line_of_the_log(
 
 
 def test_another_device_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LoadFailed, match="scikit-learn sees no cuda:0 here; have cpu"):
+    with pytest.raises(LoadFailed, match="scikit-learn models are run on the CPU alone, not on cuda:0; use"):
         load(tmp_path, LogisticRegression().fit(X, Y), device="cuda:0")
 
 

@@ -217,5 +217,5 @@ def test_a_file_of_something_else_is_refused_in_one_line(junk: bytes, tmp_path: 
 
 def test_another_device_is_refused_and_the_cpu_may_be_named(tmp_path: Path) -> None:
     assert load(tmp_path, train(), device=("cuda", "cpu")).device == "cpu"
-    with pytest.raises(LoadFailed, match="XGBoost sees no cuda here; have cpu"):
+    with pytest.raises(LoadFailed, match="XGBoost models are run on the CPU alone, not on cuda; use"):
         load(tmp_path, train(), device="cuda")

@@ -46,7 +46,9 @@ def _wish(name: str, text: str, examples: Sequence[str], known: Sequence[str]) -
 
 
 def _right(kinds: Sequence[str]) -> str:
-    return f"use 'auto', {', '.join(map(repr, kinds))}, or one with a number, e.g. '{kinds[0]}:1'"
+    numbered = next((kind for kind in kinds if kind != "cpu"), "")
+    some = ", ".join(map(repr, ("auto", *kinds)))
+    return f"use {some}" + (f", or one with a number, e.g. '{numbered}:1'" if numbered else "")
 
 
 def choose(wishes: Sequence[Wish], there: Mapping[str, int], framework: str) -> Wish:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from msgspec import Struct
 
-from penstock.core.errors import BadSetting, InvalidRequest
+from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed
 from penstock.core.spec import ModelSpec, Signature, TensorSpec
 from penstock.core.tensors import Array, as_bytes
 from penstock.core.types import Tensors
 from penstock.engines.arguments import check_inputs, chosen, native, quoted
-from penstock.engines.device import choose, wanted
+from penstock.engines.device import wanted
 from penstock.engines.memory import trim
 
 Answer = Callable[[Tensors, Sequence[str]], Tensors]
@@ -134,7 +134,10 @@ def plan_outputs(spec: ModelSpec, there: Sequence[TensorSpec]) -> tuple[TensorSp
 
 def on_cpu(spec: ModelSpec, framework: str) -> None:
     """Raises LoadFailed or BadSetting where another device is asked for."""
-    choose(wanted(spec.device, ("cpu",)), {"cpu": 1}, framework)
+    wishes = wanted(spec.device, ("cpu",))
+    if all(wish.kind != "cpu" for wish in wishes):
+        asked = " or ".join(map(str, wishes))
+        raise LoadFailed(f"{framework} models are run on the CPU alone, not on {asked}; use 'auto' or 'cpu'")
 
 
 def plain(name: str, array: Array) -> Array:
