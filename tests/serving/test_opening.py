@@ -39,9 +39,16 @@ def spec(engine=BREAKER, **settings):
     return ModelSpec(name="m", engine=engine, **settings)
 
 
-def children():
+def _children():
     found = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [pid for each in found for pid in each.read_text().split()]
+    return {pid for each in found for pid in each.read_text().split()}
+
+
+@pytest.fixture
+def children():
+    """Counts the processes that came since the test began."""
+    before = _children()
+    return lambda: len(_children() - before)
 
 
 def test_what_was_measured_before_is_not_measured_again():
@@ -64,12 +71,12 @@ def cores(monkeypatch):
     monkeypatch.setattr(machine, "cores", lambda: [0, 1])
 
 
-def test_own_engines_get_a_process_for_each_core_and_are_closed_together(cores):
+def test_own_engines_get_a_process_for_each_core_and_are_closed_together(cores, children):
     found = opened(spec())
     assert len({one.sentinel for one in found.sessions}) == 2
-    assert len(children()) == 2
+    assert children() == 2
     found.close()
-    assert children() == []
+    assert children() == 0
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be shared out")
@@ -100,10 +107,10 @@ def test_there_are_fewer_processes_where_memory_is_short(cores, monkeypatch, cap
         ({"open": "raise"}, "the engine failed on model.x: odd weights"),
     ],
 )
-def test_what_does_not_open_leaves_nothing_behind(parameters, reason):
+def test_what_does_not_open_leaves_nothing_behind(parameters, reason, children):
     with pytest.raises(LoadFailed, match=reason):
         opened(spec(parameters=parameters))
-    assert children() == []
+    assert children() == 0
 
 
 class SlowStart(breaker.Breaker):
@@ -124,12 +131,14 @@ class SlowEngine:
     ("how", "reason"),
     [("hang", r"not warm after instances.start_s, 1 s"), ("die", "ended at the warm-up: exit status 5")],
 )
-def test_a_process_that_hangs_or_dies_at_the_warm_up_is_a_model_that_does_not_load(how, reason, monkeypatch):
+def test_a_process_that_hangs_or_dies_at_the_warm_up_is_a_model_that_does_not_load(
+    how, reason, monkeypatch, children
+):
     monkeypatch.setenv("SLOW_START", how)
     own = spec(f"{__name__}:SlowEngine", isolation="process", instances=Instances(start_s=1.0))
     with pytest.raises(LoadFailed, match=reason):
         opened(own)
-    assert children() == []
+    assert children() == 0
 
 
 def test_a_first_run_that_fails_after_a_cold_start_is_left_to_requests(monkeypatch):

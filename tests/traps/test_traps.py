@@ -157,6 +157,10 @@ def test_trap_07_who_has_gone_is_dropped_and_who_is_too_late_is_refused_and_neit
     run()
 
 
+EMPTY = {"penstock_cold_wait_seconds"}
+"""Histograms of what has not happened here: nobody has asked for a cold model."""
+
+
 def test_trap_08_times_are_exported_as_mergeable_histograms_and_never_as_quantiles(server):
     for _ in range(3):
         body = {"inputs": [{"name": "x", "shape": [1, 32], "datatype": "FP32", "data": [0.0] * 32}]}
@@ -172,6 +176,8 @@ def test_trap_08_times_are_exported_as_mergeable_histograms_and_never_as_quantil
         for labels in re.findall(rf"^{name}_bucket{{(.*)}} ", text, re.MULTILINE):
             series, bound = re.subn(r'le="[^"]*",?', "", labels)[0], re.search('le="([^"]*)"', labels)[1]
             bounds.setdefault(series, []).append(bound)
+        if name in EMPTY and not bounds:
+            continue
         assert len({tuple(each) for each in bounds.values()}) == 1, (
             "one model's buckets must add to another's"
         )
