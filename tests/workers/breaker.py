@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from penstock.core.errors import InvalidRequest, LoadFailed
 from penstock.core.spec import Signature, TensorSpec
 
-SEGFAULT, EXIT, LOOP, RAISE, REFUSE, LARGE, SLEEP, PRINT, FORK = range(1001, 1010)
+SEGFAULT, EXIT, LOOP, RAISE, REFUSE, LARGE, SLEEP, PRINT, FORK, USE_UP = range(1001, 1011)
 """First columns that ask for it."""
 
 
@@ -59,9 +60,20 @@ class Breaker:
             os._exit(0)
         if PRINT in wishes:
             print("hello from the model")
+        if USE_UP in wishes:
+            use_up_descriptors()
         if LARGE in wishes:
             return {"y": np.ones((len(x), 300_000), np.float32) * x[:, 1:]}
         return {"y": x + 1}
 
     def close(self):
+        pass
+
+
+def use_up_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    try:
+        while True:
+            os.open(os.devnull, os.O_RDONLY)
+    except OSError:
         pass

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -81,6 +82,30 @@ def test_slots_are_free_again_when_their_answers_are_gone(own):
         own.run(rows(breaker.LARGE))
     gc.collect()
     assert [slot.segment is not None for slot in own._slots] == [True, *[False] * SLOTS]
+
+
+def test_an_answer_that_cannot_grow_is_an_error_and_later_ones_are_not_read_from_elsewhere(own):
+    """Its process had no descriptor for a larger segment; the server then read the empty new one."""
+    assert own.run(rows(breaker.LARGE, second=5))["y"].min() == 5
+    own.run(rows(breaker.USE_UP))
+    with pytest.raises(RuntimeError, match="no descriptor came along"):
+        own.run(rows(breaker.LARGE, breaker.LARGE, second=6))
+    with pytest.raises(RuntimeError, match="Too many open files"):
+        own.run(rows(breaker.LARGE, second=7))
+
+
+def test_a_server_without_descriptors_refuses_an_answer_and_stays_in_step(own):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert own.run(rows(1))["y"][0, 0] == 2
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) - 1, limits[1]))
+    try:
+        with pytest.raises(RuntimeError, match="the server has no memory for an answer of"):
+            own.run(rows(breaker.LARGE))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    x = np.random.default_rng(0).random((100_000, 2), np.float32)
+    assert (own.run({"x": x})["y"] == x + 1).all()
+    assert own.run(rows(breaker.LARGE, second=3))["y"].min() == 3
 
 
 def test_errors_keep_their_class_or_their_words(shared):

@@ -107,6 +107,8 @@ class Loop:
         offsets, need = room(one.size for one in joined)
         reply = self._replies.get(slot)
         if reply is None or len(reply) < need:
+            # Forgotten first: if this fails, the server may read another than we would write.
+            self._replies.pop(slot, None)
             reply = self._replies[slot] = self._grow(need)
         blocks = tuple(one.write(reply, offset) for one, offset in zip(joined, offsets, strict=True))
         self._wire.send(messages.Ran(blocks))
@@ -115,6 +117,10 @@ class Loop:
         self._wire.send(Grow(need))
         message, fds = self._wire.receive()
         assert isinstance(message, Grown)  # noqa: S101 - the only answer to that
+        if not message.size:
+            raise MemoryError(f"the server has no memory for an answer of {need} bytes")
+        if not fds:
+            raise MemoryError("no descriptor came along with memory for the answer; are too many files open?")
         return _map(fds[0], message.size)
 
 

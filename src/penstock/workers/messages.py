@@ -68,6 +68,7 @@ class Grow(Struct, frozen=True, tag=True, array_like=True):
 
 class Grown(Struct, frozen=True, tag=True, array_like=True):
     size: int
+    """Of the segment whose descriptor comes along; 0 if there is no memory for one."""
 
 
 class Ran(Struct, frozen=True, tag=True, array_like=True):

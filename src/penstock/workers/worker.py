@@ -146,9 +146,7 @@ class Worker:
         self._wire.send(Run(tuple(blocks), tuple(outputs), at, grown), *fds)
         self._grown = False
         while isinstance(answer := self._answer(), Grow):
-            slot.segment = Segment.create(answer.size)
-            self._wire.send(Grown(slot.segment.size), slot.segment.fd)
-            slot.segment.close()
+            self._grow(slot, answer.size)
         assert isinstance(answer, messages.Ran)  # noqa: S101 - the only other answer
         return slot.read(answer.outputs)
 
@@ -162,6 +160,15 @@ class Worker:
         root = self._requests.root()
         blocks = [one.write(root, offset) for one, offset in zip(tensors, offsets, strict=True)]
         return {block.name: view(root, block) for block in blocks}, blocks
+
+    def _grow(self, slot: "Slot", size: int) -> None:
+        try:
+            slot.segment = Segment.create(size)
+        except OSError:  # the child waits for an answer nevertheless, and tells of it
+            self._wire.send(Grown(0))
+            return
+        self._wire.send(Grown(slot.segment.size), slot.segment.fd)
+        slot.segment.close()
 
     def _free_slot(self) -> int:
         """One that nobody reads any more; the last lends nothing, so it is always free."""
