@@ -125,11 +125,11 @@ class Crew:
 
     def _died(self, instance: Instance) -> None:
         self._unwatch(instance)
+        if instance.mortal is not None:
+            instance.mortal.kill()  # what it forked ends as well, and a run of it fails
         if instance in self._idle:
             self._idle.remove(instance)
             self._ended(instance, InstanceLost("it ended while it was idle"))
-        elif instance.mortal is not None:
-            instance.mortal.kill()  # its run fails even if something that it forked lives on
 
     def _ended(self, instance: Instance, why: InstanceLost) -> None:
         self._unwatch(instance)

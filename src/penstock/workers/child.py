@@ -28,6 +28,7 @@ def main(channel: int, lifeline: int) -> None:
     _die_with(lifeline)
     _prefer_as_victim()
     wire = Channel(socket.socket(fileno=channel))
+    os.register_at_fork(after_in_child=wire.close)  # or the server would wait for us when we have ended
     try:
         message, _ = wire.receive()
         session = _open(wire, message)
@@ -138,12 +139,12 @@ def _map(fd: int, size: int) -> Array:
 
 
 def _die_with(lifeline: int) -> None:
-    """The kernel ends us when the server does, though the model be in an endless loop.
+    """The kernel ends us, and what we fork, when the server ends, though the model be in an endless loop.
 
     SIGIO, whose default is to end the process, comes when the other end of the pipe is closed.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())  # negative: the whole group
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import IO
 
@@ -20,6 +20,7 @@ QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 LINE = 2000
 """Characters of a printed line that are kept."""
 _GRACE = 5.0
+_LAST_WORDS = 0.5
 
 
 class Process:
@@ -57,8 +58,11 @@ class Process:
         if hasattr(os, "pidfd_open"):  # what it has forked may outlive it, and hold the pipe
             os.close(self.sentinel)
             self.sentinel = os.pidfd_open(self.pid)
+        self._group_gone = False
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        Thread(target=self._listen, args=(self._process.stdout,), name=f"{name}-output", daemon=True).start()
+        output = self._process.stdout
+        self._listener = Thread(target=self._listen, args=(output,), name=f"{name}-output", daemon=True)
+        self._listener.start()
 
     def _listen(self, output: IO[bytes]) -> None:
         with output:
@@ -70,11 +74,14 @@ class Process:
 
     def kill(self) -> None:
         """The process and what it started, at once; from any thread, any number of times."""
-        if self._process.poll() is None:
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        ended = self._process.poll() is not None
+        if self._group_gone:
+            return
+        self._group_gone = ended  # from now on its number may become another's
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # macOS says the latter of one that has ended
+            pass
 
     def ended(self) -> str:
         """How it ended: waits a moment for it to do so, and ends it otherwise."""
@@ -84,15 +91,18 @@ class Process:
             self.kill()
             self._process.wait()
             return "it stopped answering and was ended"
-        return _words(code, self._said)
+        self.kill()
+        self._listener.join(_LAST_WORDS)
+        return _words(code, tuple(self._said))
 
     def close(self) -> None:
-        """Wait for it to end by itself, then end it, and let go of everything."""
+        """Wait for it to end by itself, then end it and what it started, and let go of everything."""
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.wait()
+        self.kill()
         for fd in (self.sentinel, self._lifeline):
             os.close(fd)
 
@@ -110,7 +120,7 @@ def environment(ours: Mapping[str, str], threads: int) -> dict[str, str]:
     return QUIET | dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(ours) | {"PYTHONUNBUFFERED": "1"}
 
 
-def _words(code: int, said: deque[str]) -> str:
+def _words(code: int, said: Sequence[str]) -> str:
     if code >= 0:
         how = f"exit status {code}"
     else:
