@@ -48,6 +48,7 @@ class TorchEngine:
         with quiet(), torch.inference_mode():
             program = load(torch, spec, path, kind, asked)
             prepared = prepare(torch, spec, program, f"{path.name} ({KINDS[kind]})")
+        trim()  # what loading has freed
         return TorchSession(torch, prepared, PLATFORMS[kind], threads)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from penstock.core.errors import LoadFailed
 from penstock.core.spec import ModelSpec
 from penstock.engines.device import Wish, choose, wanted
+from penstock.engines.memory import keep
 from penstock.engines.require import require
 
 ENVIRONMENT = {
@@ -35,6 +36,7 @@ def start(spec: ModelSpec) -> tuple[Any, int]:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     torch = require("torch", "PyTorch", "torch")
+    keep()
     threads = spec.instances.threads or _cores()
     torch.set_num_threads(threads)
     try:
