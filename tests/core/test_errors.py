@@ -50,3 +50,12 @@ def test_a_foreign_error_becomes_one_line_of_bounded_length():
     assert errors.one_line(ValueError("a\n  b\tc ")) == "a b c"
     assert errors.one_line(ValueError("x" * 9999)) == "x" * 500
     assert errors.one_line(ValueError()) == "ValueError"
+
+
+def test_an_error_that_cannot_be_told_or_written_is_told_nevertheless():
+    class Wordless(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    assert errors.one_line(Wordless()) == "Wordless"
+    assert errors.one_line(ValueError("caf\udce9")) == r"caf\udce9"

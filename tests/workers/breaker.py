@@ -1,5 +1,6 @@
 """An engine that dies, hangs or raises when its input says so; otherwise y = x + 1."""
 
+import asyncio
 import ctypes
 import os
 import resource
@@ -10,8 +11,32 @@ import numpy as np
 from penstock.core.errors import InvalidRequest, LoadFailed
 from penstock.core.spec import Signature, TensorSpec
 
-SEGFAULT, EXIT, LOOP, RAISE, REFUSE, LARGE, SLEEP, PRINT, FORK, USE_UP = range(1001, 1011)
+SEGFAULT, EXIT, LOOP, RAISE, REFUSE, LARGE, SLEEP, PRINT, FORK, USE_UP, ODD, NAMELESS, COMPLEX = range(
+    1001, 1014
+)
 """First columns that ask for it."""
+
+
+class OwnKind(InvalidRequest):
+    """Of the model's own making."""
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+ODDITIES = [
+    OwnKind("not a picture"),
+    RuntimeError("no file caf\udce9"),
+    InvalidRequest("no file caf\udce9"),
+    InvalidRequest("x" * 20_000_000),
+    Wordless(),
+    SystemExit("bye"),
+    asyncio.CancelledError(),
+    GeneratorExit(),
+]
+"""What may be raised that is not easily told; the second column says which."""
 
 
 class BreakerEngine:
@@ -56,6 +81,12 @@ class Breaker:
             raise ValueError("an odd row")
         if REFUSE in wishes:
             raise InvalidRequest("not this row")
+        if ODD in wishes:
+            raise ODDITIES[int(x[0, 1])]
+        if NAMELESS in wishes:
+            return {0: x}
+        if COMPLEX in wishes:
+            return {"y": x + 1j}
         if SLEEP in wishes:
             time.sleep(0.2)
         if PRINT in wishes:

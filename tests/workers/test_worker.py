@@ -116,6 +116,40 @@ def test_errors_keep_their_class_or_their_words(shared):
     assert shared.run(rows(1))["y"].tolist() == [[2, 1]]
 
 
+@pytest.mark.parametrize(
+    ("which", "kind", "words"),
+    [
+        (0, InvalidRequest, "^not a picture$"),
+        (1, RuntimeError, r"^no file caf\\udce9$"),
+        (2, InvalidRequest, r"^no file caf\\udce9$"),
+        (3, InvalidRequest, "^x{2000,10000}$"),
+        (4, RuntimeError, "^Wordless$"),
+        (5, RuntimeError, "^bye$"),
+        (6, RuntimeError, "^CancelledError$"),
+        (7, RuntimeError, "^GeneratorExit$"),
+    ],
+)
+def test_whatever_a_model_raises_is_an_answer_and_ends_nothing(shared, which, kind, words):
+    pid = shared._process.pid
+    with pytest.raises(kind, match=words):
+        shared.run(rows(breaker.ODD, second=which))
+    assert shared.run(rows(1))["y"].tolist() == [[2, 1]]
+    assert shared._process.pid == pid
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (breaker.NAMELESS, "the name of output 0 is a int; it must be a str"),
+        (breaker.COMPLEX, "output 'y': dtype complex64 has no V2 datatype"),
+    ],
+)
+def test_an_answer_that_cannot_be_told_is_the_fault_of_the_model(shared, wish, words):
+    with pytest.raises(RuntimeError, match=words):
+        shared.run(rows(wish))
+    assert shared.run(rows(1))["y"].tolist() == [[2, 1]]
+
+
 def test_only_the_guilty_request_of_a_batch_fails(shared):
     ran = batch.run(shared, [rows(1), rows(breaker.RAISE), rows(4)], [1, 1, 1], ())
     assert [ran.answers[0]["y"][0, 0], str(ran.answers[1]), ran.answers[2]["y"][0, 0]] == [

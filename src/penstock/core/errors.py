@@ -130,4 +130,12 @@ def reason(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """A foreign error's text without line breaks, cut to a length that fits a log or an answer."""
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    return " ".join(words(error).split())[:500] or type(error).__name__
+
+
+def words(error: BaseException) -> str:
+    """A foreign error's text, such that it can be written in UTF-8; empty where it fails to say any."""
+    try:
+        return str(error).encode(errors="backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - the error's own code
+        return ""

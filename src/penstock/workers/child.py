@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from penstock.core.errors import InstanceLost, PenstockError, one_line
+from penstock.core import errors
+from penstock.core.errors import InstanceLost, InvalidRequest, PenstockError, one_line, words
 from penstock.core.importing import find
 from penstock.core.ports import Engine, Session
 from penstock.core.tensors import Array, datatype_of
@@ -20,6 +21,9 @@ from penstock.engines import ENGINES
 from penstock.workers import messages
 from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Refused, Run
 from penstock.workers.segment import Segment, join, room, view
+
+LONGEST = 10_000
+"""Characters of an error's text."""
 
 
 def main(channel: int, lifeline: int) -> None:
@@ -62,10 +66,11 @@ def _open(wire: Channel, message: messages.Message) -> Session | None:
     return session
 
 
-def refused(error: Exception) -> Refused:
-    """An error as a message; foreign ones have no kind."""
-    if isinstance(error, PenstockError):
-        return Refused(type(error).__name__, str(error))
+def refused(error: BaseException) -> Refused:
+    """An error as a message; foreign ones have no kind, a model's own have that which they are made of."""
+    for each in type(error).__mro__:
+        if issubclass(each, PenstockError) and getattr(errors, each.__name__, None) is each:
+            return Refused(each.__name__, words(error)[:LONGEST])
     return Refused("", one_line(error))
 
 
@@ -97,9 +102,9 @@ class Loop:
                 array.flags.writeable = False
             outputs = self._session.run(inputs, message.outputs)
             self._answer(message.slot, outputs)
-        except InstanceLost:
+        except (InstanceLost, KeyboardInterrupt):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a framework raises is the answer
+        except BaseException as error:  # noqa: BLE001 - whatever a framework raises is the answer
             self._wire.send(refused(error))
 
     def _answer(self, slot: int, outputs: Mapping[str, Array]) -> None:
@@ -125,10 +130,15 @@ class Loop:
         return _map(fds[0], message.size)
 
 
-def _checked(name: str, array: object) -> Array:
+def _checked(name: object, array: object) -> Array:
+    if type(name) is not str:
+        raise TypeError(f"the name of output {name!r} is a {type(name).__name__}; it must be a str")
     if not isinstance(array, np.ndarray):
         raise TypeError(f"output {name!r} is a {type(array).__name__}; it must be a numpy array")
-    datatype_of(array.dtype)  # raises where it has no V2 datatype
+    try:
+        datatype_of(array.dtype)
+    except InvalidRequest as error:  # the model's fault, not the request's
+        raise TypeError(f"output {name!r}: {error}") from None
     return array
 
 
