@@ -15,7 +15,7 @@ from penstock.scheduling import restart
 from penstock.scheduling.scheduler import TRIES, Scheduler
 from tests.scheduling.stage import FIXED, Counting, Greedy
 
-POISON, SLOW, UNLUCKY = 66.0, 55.0, 13.0
+POISON, SLOW, UNLUCKY, LAST, QUIT = 66.0, 55.0, 13.0, 99.0, 77.0
 
 
 async def until(condition):
@@ -24,7 +24,10 @@ async def until(condition):
 
 
 class Mortal:
-    """Doubles; a row of ``POISON`` kills it, one of ``SLOW`` runs until it is killed."""
+    """Doubles; a row of ``POISON`` kills it, one of ``SLOW`` runs until it is killed.
+
+    ``LAST`` is answered, by which time it is dead; ``QUIT`` raises what is not an ``Exception``.
+    """
 
     signature = FIXED
     platform, device, threads, concurrency = "test", "cpu", 1, 0
@@ -59,6 +62,11 @@ class Mortal:
         if SLOW in x[:, 0]:
             self.killed.wait(20)
             raise InstanceLost("signal 9")
+        if QUIT in x[:, 0]:
+            raise SystemExit("bye")
+        if LAST in x[:, 0]:
+            self.die()
+            self.killed.wait(20)
         if UNLUCKY in x[:, 0]:
             raise ValueError("unlucky")
         return {"y": x * 2}
@@ -157,6 +165,69 @@ def test_an_instance_that_dies_idle_is_started_before_anybody_asks():
         await until(lambda: scene.scheduler._crew.free)
         assert values(await scene.answers(3)) == [6]
         assert scene.sessions[0].batches == [[3]]
+
+    play(story)
+
+
+def test_an_instance_that_dies_as_it_answers_is_started_before_anybody_asks():
+    async def story(scene):
+        assert values(await scene.answers(LAST)) == [2 * LAST]
+        await until(lambda: scene.sessions[0].starts == 1 and scene.scheduler._crew.free)
+        assert values(await scene.answers(3)) == [6]
+        assert scene.sessions[0].batches == [[LAST], [3]]
+
+    play(story)
+
+
+def test_a_model_that_calls_exit_fails_its_request_and_no_thread_ends():
+    async def story(scene):
+        for numbers in ((QUIT,), (1, QUIT, 2)):
+            replies = await asyncio.wait_for(scene.answers(*numbers), 5)
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            assert [str(error) for error in errors] == ["the model failed on this request: bye"]
+        assert values(await scene.answers(3)) == [6]
+
+    play(story)
+
+
+def test_whoever_is_given_up_while_no_instance_is_there_holds_no_place_and_no_drain(monkeypatch):
+    monkeypatch.setattr(restart, "FIRST", 1000.0)
+
+    async def story(scene):
+        scene.sessions[0].refuse_start = 1
+        scene.sessions[0].die()
+        await until(lambda: not scene.scheduler._crew.free)
+        tickets = [scene.ask(1, deadline=monotonic() + 0.01) for _ in range(3)]
+        left = scene.ask(2)
+        left.cancel()
+        staying = scene.ask(3)
+        scene.scheduler.expire(monotonic() + 0.01)
+        assert [type(ticket.error) for ticket in tickets] == [DeadlineExceeded] * 3
+        assert scene.scheduler.waiting == 1
+        assert sorted(scene.recorder.failures) == ["cancelled", *["deadline"] * 3]
+        draining = asyncio.create_task(scene.scheduler.drain())
+        await asyncio.sleep(0)
+        assert not draining.done()
+        scene.scheduler.expire(monotonic() + 1000)
+        assert isinstance(staying.error, DeadlineExceeded)
+        await asyncio.wait_for(draining, 5)
+
+    play(story)
+
+
+def test_whoever_is_given_up_may_ask_again_at_once(monkeypatch):
+    monkeypatch.setattr(restart, "FIRST", 1000.0)
+
+    async def story(scene):
+        scene.sessions[0].refuse_start = 10**6
+        scene.sessions[0].die()
+        await until(lambda: not scene.scheduler._crew.free)
+        again = []
+        for _ in range(2):
+            scene.ask(1, deadline=monotonic() + 0.001).then = lambda _: again.append(scene.ask(2))
+        await asyncio.sleep(0.01)
+        scene.scheduler.expire(monotonic())
+        assert len(again) == 2
 
     play(story)
 

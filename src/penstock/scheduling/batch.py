@@ -59,7 +59,7 @@ def run(session: Session, parts: Sequence[Tensors], sizes: Sequence[int], output
         answers = split(session.run(join(parts), outputs), sizes)
     except InstanceLost as lost:
         return Ran([lost] * len(parts), perf_counter() - start, whole=False, lost=lost)
-    except Exception:  # noqa: BLE001 - whatever a framework raises
+    except BaseException:  # noqa: BLE001 - whatever a framework raises; sys.exit() must not end our thread
         return _one_by_one(session, parts, outputs, start)
     return Ran(answers, perf_counter() - start, whole=True)
 
@@ -82,5 +82,5 @@ def _alone(session: Session, inputs: Tensors, outputs: Sequence[str]) -> Answer:
         raise
     except PenstockError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - whatever a framework raises
+    except BaseException as error:  # noqa: BLE001 - as above
         return EngineFailed(f"the model failed on this request: {one_line(error)}")

@@ -91,12 +91,16 @@ class Crew:
     def _finished(self, running: Running, ran: Ran) -> None:
         self._running.remove(running)
         instance = running.instance
-        if ran.lost is None:
+        lost = ran.lost
+        if lost is None:
             instance.ends = 0
-            self._idle.append(instance)
+            if instance.mortal is None or instance in self._watched:
+                self._idle.append(instance)
+            else:
+                lost = InstanceLost("it ended as it answered")
         self._done(running.entries, running.started, ran)
-        if ran.lost is not None:  # after its requests are back in the queue, or a drain would miss them
-            self._ended(instance, ran.lost)
+        if lost is not None:  # after its requests are back in the queue, or a drain would miss them
+            self._ended(instance, lost)
 
     def expire(self, now: float) -> None:
         """Answers nobody; ends processes that hang."""

@@ -57,6 +57,18 @@ class Lines:
         self.rows = 0
         return entries
 
+    def sweep(self) -> None:
+        """Let go of all who are over, wherever they stand; forming batches sees only to the front."""
+        over = [entry for entry in self if entry.over]
+        if not over:
+            return
+        self._alone = deque(entry for entry in self._alone if not entry.over)
+        kept = {key: deque(entry for entry in line if not entry.over) for key, line in self._lines.items()}
+        self._lines = {key: line for key, line in kept.items() if line}
+        for entry in over:
+            self.rows -= entry.rows
+            self._gone(entry)
+
     def form(self, policy: BatchPolicy) -> list[Ticket] | float:
         """The next batch, empty if only late or absent ones were dropped; or until when all lines wait.
 

@@ -295,9 +295,11 @@ class Scheduler:
 
     def expire(self, now: float) -> None:
         """Answer whoever's deadline has passed, queued or running; called a few times a second."""
-        for entry in self._lines:
+        for entry in list(self._lines):  # whoever is told may ask again at once
             if entry.deadline <= now:
                 self._give_up(entry)
+        self._lines.sweep()  # no instance may come free for long, and they are in the way of others
+        self._look_drained()
         if self._crew is None:
             return
         for entry in self._crew.entries():
