@@ -16,6 +16,20 @@ from tests.e2e import models, sleeper
 from tests.e2e.process import until
 from tests.e2e.wire import CLOSED, LENGTH, grpc_request, http_request, receive_all, send
 
+NEVER_READY = """
+import time
+from typing import Annotated
+from penstock import FP32
+
+
+class Model:
+    def setup(self):
+        print("setting up", flush=True)
+        time.sleep(600)
+
+    def predict(self, x: Annotated[FP32, -1]) -> Annotated[FP32, -1]:
+        return x
+"""
 SLOW = sleeper.row(0.05)
 
 
@@ -240,3 +254,18 @@ def test_a_second_signal_ends_it_at_once(serve, slow, first):
         begun = time.monotonic()
         assert server.ended() == 130
         assert time.monotonic() - begun < 1.5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_still_loads_ends_at_once(start, tmp_path, number):
+    (tmp_path / "models/slow/1").mkdir(parents=True)
+    (tmp_path / "models/slow/1/model.py").write_text(NEVER_READY)
+    server = start(tmp_path / "models")
+    until(lambda: server.log("setting up"), "the model's process to load it")
+    server.process.send_signal(number)
+    assert server.ended(5) == 0
+    assert server.log() == [
+        f"loading the models of {tmp_path / 'models'}",
+        "slow-1-0: setting up",
+        "stopped before it was ready; nothing had been accepted",
+    ]

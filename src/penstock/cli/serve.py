@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -129,7 +130,10 @@ async def _serve(settings: "Settings") -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
     server = Server(settings)
-    await server.start()
+    if not await _started(server, stop):
+        log.info("stopped before it was ready; nothing had been accepted")
+        logging.shutdown()
+        os._exit(0)  # what loads in a thread cannot be told to stop, and processes end with this one
     if settings.log.format == "text":
         _say(_welcome(server))
     log.info("ready", extra={"http_port": server.http_port, "grpc_port": server.grpc_port})
@@ -137,6 +141,26 @@ async def _serve(settings: "Settings") -> None:
     log.info("stopping: everything accepted is answered first")
     await server.stop()
     log.info("stopped")
+
+
+async def _started(server: "Server", stop: asyncio.Event, every: float = 10.0) -> bool:
+    """Whether it serves, and was not told to stop before; tells ``every`` so many seconds what it waits for.
+
+    Raises what the start raises.
+    """
+    log.info("loading the models of %s", server.settings.repository)
+    starting, told = asyncio.create_task(server.start()), asyncio.create_task(stop.wait())
+    begun = time.monotonic()
+    while not (starting.done() or stop.is_set()):
+        done, _ = await asyncio.wait((starting, told), timeout=every, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            loading = [state.name for state in server.models.states() if state.state == "LOADING"]
+            log.info("still loading %s after %.0f s", ", ".join(loading), time.monotonic() - begun)
+    told.cancel()
+    if not starting.done() and not server.http_port:
+        return False
+    await starting
+    return True
 
 
 def _welcome(server: "Server") -> str:
@@ -150,7 +174,8 @@ def _welcome(server: "Server") -> str:
         lines.append(f"    gRPC  {host}:{server.grpc_port}")
     lines += ["", "  Models"]
     lines += [_line(state) for state in states]
-    shown = next((state for state in states if state.live and state.platform), None)
+    working = [state for state in states if state.live and state.platform]
+    shown = next((state for state in working if not state.reason), next(iter(working), None))
     if shown is not None:
         lines += ["", "  Try next", *_examples(url, shown, Path(settings.repository))]
     return "\n".join([*lines, ""])
