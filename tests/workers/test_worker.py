@@ -77,6 +77,25 @@ def test_answers_that_are_kept_are_not_written_over(shared):
     assert [float(one[0, 0]) for one in views] == list(range(3 * SLOTS))
 
 
+def test_inputs_that_a_model_keeps_are_not_written_over(own):
+    own.run(rows(breaker.KEEP, second=1))
+    with pytest.raises(RuntimeError, match="kept nevertheless"):
+        own.run(rows(breaker.KEEP, second=-2))
+    own.run(rows(5, 6, 7))
+    assert own.run(rows(breaker.KEEP, second=3))["y"][:, 1].tolist() == [1, -2, 3]
+
+
+def test_memory_for_requests_is_used_again_where_the_model_keeps_nothing(own):
+    own.run(rows(1))
+    segment = own._requests
+    for wish in (1, breaker.RAISE, breaker.LARGE, breaker.REFUSE, 1):
+        try:
+            own.run(rows(wish))
+        except (RuntimeError, InvalidRequest):
+            pass
+    assert own._requests is segment
+
+
 def test_slots_are_free_again_when_their_answers_are_gone(own):
     for _ in range(5 * SLOTS):
         own.run(rows(breaker.LARGE))

@@ -7,10 +7,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
+from msgspec.structs import replace
 
 from penstock.core import errors
 from penstock.core.errors import InstanceLost, InvalidRequest, PenstockError, one_line, words
@@ -19,8 +20,8 @@ from penstock.core.ports import Engine, Session
 from penstock.core.tensors import Array, datatype_of
 from penstock.engines import ENGINES
 from penstock.workers import messages
-from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Refused, Run
-from penstock.workers.segment import Segment, join, room, view
+from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Ran, Refused, Run
+from penstock.workers.segment import Block, Segment, join, room, view
 
 LONGEST = 10_000
 """Characters of an error's text."""
@@ -80,7 +81,7 @@ class Loop:
     def __init__(self, wire: Channel, session: Session) -> None:
         self._wire = wire
         self._session = session
-        self._requests: Array = np.empty(0, np.uint8)
+        self._requests: Segment | None = None
         self._replies: dict[int, Array] = {}
 
     def forever(self) -> None:
@@ -96,28 +97,34 @@ class Loop:
     def _one(self, message: Run, fds: list[int]) -> None:
         if message.grown:
             self._requests = _map(fds[0], message.grown)
+        assert self._requests is not None  # noqa: S101 - the first batch comes with one
+        root = self._requests.root()
+        lease = ref(root)
+        answer: Ran | Refused
         try:
-            inputs = {block.name: view(self._requests, block) for block in message.inputs}
-            for array in inputs.values():
-                array.flags.writeable = False
-            outputs = self._session.run(inputs, message.outputs)
-            self._answer(message.slot, outputs)
+            answer = Ran(self._answer(message, root), kept=False)
         except (InstanceLost, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a framework raises is the answer
-            self._wire.send(refused(error))
+            answer = refused(error)
+        del root  # what the model made of it has gone with its frames
+        self._wire.send(answer if lease() is None else replace(answer, kept=True))
 
-    def _answer(self, slot: int, outputs: Mapping[str, Array]) -> None:
+    def _answer(self, message: Run, root: Array) -> tuple[Block, ...]:
+        """Runs the batch and writes what comes of it to where the server reads it."""
+        inputs = {block.name: view(root, block) for block in message.inputs}
+        for array in inputs.values():
+            array.flags.writeable = False
+        outputs = self._session.run(inputs, message.outputs)
         arrays = {name: _checked(name, array) for name, array in outputs.items()}
         joined = join([arrays]) if arrays else []
         offsets, need = room(one.size for one in joined)
-        reply = self._replies.get(slot)
+        reply = self._replies.get(message.slot)
         if reply is None or len(reply) < need:
             # Forgotten first: if this fails, the server may read another than we would write.
-            self._replies.pop(slot, None)
-            reply = self._replies[slot] = self._grow(need)
-        blocks = tuple(one.write(reply, offset) for one, offset in zip(joined, offsets, strict=True))
-        self._wire.send(messages.Ran(blocks))
+            self._replies.pop(message.slot, None)
+            reply = self._replies[message.slot] = self._grow(need)
+        return tuple(one.write(reply, offset) for one, offset in zip(joined, offsets, strict=True))
 
     def _grow(self, need: int) -> Array:
         self._wire.send(Grow(need))
@@ -127,7 +134,7 @@ class Loop:
             raise MemoryError(f"the server has no memory for an answer of {need} bytes")
         if not fds:
             raise MemoryError("no descriptor came along with memory for the answer; are too many files open?")
-        return _map(fds[0], message.size)
+        return _map(fds[0], message.size).root()
 
 
 def _checked(name: object, array: object) -> Array:
@@ -142,10 +149,10 @@ def _checked(name: object, array: object) -> Array:
     return array
 
 
-def _map(fd: int, size: int) -> Array:
+def _map(fd: int, size: int) -> Segment:
     segment = Segment(fd, size)
     segment.close()
-    return segment.root()
+    return segment
 
 
 def _die_with(lifeline: int) -> None:

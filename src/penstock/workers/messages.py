@@ -47,6 +47,8 @@ class Refused(Struct, frozen=True, tag=True, array_like=True):
 
     kind: str
     message: str
+    kept: bool = False
+    """As in Ran."""
 
 
 class Run(Struct, frozen=True, tag=True, array_like=True):
@@ -73,6 +75,8 @@ class Grown(Struct, frozen=True, tag=True, array_like=True):
 
 class Ran(Struct, frozen=True, tag=True, array_like=True):
     outputs: tuple[Block, ...]
+    kept: bool
+    """Whether the model still holds inputs, whose segment must then not be written again."""
 
 
 Message: TypeAlias = Open | Opened | Refused | Run | Grow | Grown | Ran

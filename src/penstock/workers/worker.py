@@ -16,7 +16,7 @@ from penstock.core.spec import ModelSpec
 from penstock.core.tensors import Array
 from penstock.core.types import Tensors
 from penstock.workers import machine, messages
-from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Refused, Run
+from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Ran, Refused, Run
 from penstock.workers.process import Process
 from penstock.workers.segment import Block, Joined, Segment, join, room, view
 
@@ -147,19 +147,24 @@ class Worker:
         self._grown = False
         while isinstance(answer := self._answer(), Grow):
             self._grow(slot, answer.size)
-        assert isinstance(answer, messages.Ran)  # noqa: S101 - the only other answer
+        assert isinstance(answer, Ran)  # noqa: S101 - the only other answer
         return slot.read(answer.outputs)
 
     def _lay_out(self, tensors: list[Joined]) -> tuple[Tensors, list[Block]]:
         offsets, need = room(one.size for one in tensors)
         if self._requests is None or self._requests.size < need:
-            if self._requests is not None:
-                self._requests.close()
-            self._requests = Segment.create(need)
+            fresh = Segment.create(need)
+            self._leave_requests()
+            self._requests = fresh
             self._grown = True
         root = self._requests.root()
         blocks = [one.write(root, offset) for one, offset in zip(tensors, offsets, strict=True)]
         return {block.name: view(root, block) for block in blocks}, blocks
+
+    def _leave_requests(self) -> None:
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
 
     def _grow(self, slot: "Slot", size: int) -> None:
         try:
@@ -179,6 +184,8 @@ class Worker:
             message, _ = self._wire.receive(timeout)
         except InstanceLost:
             raise InstanceLost(self._process.ended()) from None
+        if isinstance(message, Refused | Ran) and message.kept:
+            self._leave_requests()
         if isinstance(message, Refused):
             raise _error(message)
         return message
