@@ -357,6 +357,24 @@ def test_an_exception_names_the_models_own_line_and_no_path(tmp_path: Path) -> N
     assert ("'model.py.gone'" in said, str(tmp_path) in said) == (True, False)
 
 
+def test_a_traceback_is_logged_once_for_each_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    code = """
+        class Model:
+            def predict(self, x: Annotated[FP32, -1, 2]) -> Annotated[FP32, -1, 2]:
+                if x[0, 0] == 1:
+                    raise ValueError("one")
+                return np.linalg.inv(x[:, :1])
+        """
+    session = load(tmp_path, code)
+    for x in (X, X, X[1:], X):
+        with pytest.raises(EngineFailed):
+            session.run({"x": np.concatenate([x, x])})
+    assert [record.name for record in caplog.records] == ["penstock.model"] * 2
+    assert caplog.text.count("Traceback") == 2
+    assert 'raise ValueError("one")' in caplog.text
+    assert "LinAlgError" in caplog.text
+
+
 def test_a_neighbours_line_is_named_too(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("def fail():\n    raise ValueError('oh')\n")
     session = load(tmp_path, "from .helper import fail\n" + DOUBLE.replace("return", "fail(); return"))

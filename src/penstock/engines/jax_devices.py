@@ -1,5 +1,6 @@
 """JAX's devices, and the one of them that a program can run on."""
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ def devices() -> dict[str, list[Any]]:
     """Those of this machine by platform, the best platform first."""
     import jax
 
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.WARNING)  # it tells of each platform not there
     there: dict[str, list[Any]] = {}
     for kind in AUTO:
         try:

@@ -1,8 +1,10 @@
 """A model in Python: a class of the user's own in ``model.py``, whose ``predict`` sees a whole batch."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +23,9 @@ from penstock.engines.python_results import by_name, checked, each_row, joined, 
 from penstock.engines.python_signature import read_signature, row_kinds
 from penstock.engines.python_types import Context
 
+log = logging.getLogger("penstock.model")
+
+MOST_TRACEBACKS = 100
 METHODS = ("setup", "decode", "predict", "encode", "close")
 
 
@@ -93,6 +98,7 @@ class PythonSession:
         self._kinds = row_kinds(model)
         self._decodes = hasattr(model, "decode")
         self._encodes = hasattr(model, "encode")
+        self._logged: set[tuple[type, str, int | None]] = set()
 
     def run(self, inputs: Tensors, outputs: Sequence[str] = (), /) -> Tensors:
         """All outputs are computed; those asked for come back.
@@ -131,7 +137,16 @@ class PythonSession:
         except PenstockError:
             raise
         except Exception as error:
+            self._log_once(method, error)
             raise EngineFailed(f"{method} failed: {told(error, self._folder)}") from error
+
+    def _log_once(self, method: str, error: Exception) -> None:
+        """The traceback of the first error of a kind from a place; callers get a line of it, each time."""
+        last = extract_tb(error.__traceback__)[-1]
+        place = (type(error), last.filename, last.lineno)
+        if place not in self._logged and len(self._logged) < MOST_TRACEBACKS:
+            self._logged.add(place)
+            log.error("%s failed; this is logged once:", method, exc_info=error)
 
     def close(self) -> None:
         """Calls the model's own ``close`` where it has one."""
