@@ -1,10 +1,12 @@
 """A session in a child process answers like one in ours, and its death is an error, not ours."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
 import resource
+import select
 import subprocess
 import sys
 import threading
@@ -302,6 +304,40 @@ def test_restarts_leak_neither_descriptors_nor_threads(own):
     while held() > before and time.monotonic() < end:
         time.sleep(0.01)
     assert held() <= before
+
+
+def test_a_start_for_which_there_are_no_descriptors_leaks_none(own):
+    def held():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    own._end()
+    gc.collect()
+    before, refused = held(), 0
+    for spare in range(12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + spare, limits[1]))
+        try:
+            own.restart()
+        except OSError:
+            refused += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            own._end()
+        assert held() <= before + 1  # the end of its output is read in a thread
+    assert refused > 4
+    own.restart()
+    assert own.run(rows(1))["y"].tolist() == [[2, 1]]
+
+
+def test_where_processes_have_no_descriptors_a_pipe_tells_of_a_death(monkeypatch):
+    def unknown(pid):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", unknown, raising=False)
+    worker = start()
+    worker.kill()
+    assert select.select([worker.sentinel], [], [], 10)[0] == [worker.sentinel]
+    worker.close()
 
 
 def test_what_the_model_prints_is_logged_under_its_name(own, caplog):

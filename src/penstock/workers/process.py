@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from threading import Thread
 from typing import IO
 
@@ -30,39 +31,42 @@ class Process:
         """Blocks for some milliseconds."""
         self._name = name
         self._said: deque[str] = deque(maxlen=20)
-        ours, theirs = socket.socketpair()
-        self.socket = ours
-        lifeline, self._lifeline = os.pipe()
-        self.sentinel, alive = os.pipe()
-        try:
+        self._group_gone = False
+        with ExitStack() as theirs, ExitStack() as ours:
+            self.socket, channel = socket.socketpair()
+            ours.enter_context(self.socket)
+            theirs.enter_context(channel)
+            lifeline, self._lifeline = _pipe(theirs, ours)
+            self.sentinel, alive = _pipe(ours, theirs)
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 # -P: what lies in the working directory must not shadow modules before sys.path is set
-                [sys.executable, "-P", "-m", CHILD, str(theirs.fileno()), str(lifeline), name],
+                [sys.executable, "-P", "-m", CHILD, str(channel.fileno()), str(lifeline), name],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=environment(os.environ, threads),
-                pass_fds=(theirs.fileno(), lifeline, alive),
+                pass_fds=(channel.fileno(), lifeline, alive),
                 start_new_session=True,
             )
-        except BaseException:
-            ours.close()
-            os.close(self._lifeline)
-            os.close(self.sentinel)
-            raise
-        finally:
-            theirs.close()
-            os.close(lifeline)
-            os.close(alive)
-        self.pid = self._process.pid
-        if hasattr(os, "pidfd_open"):  # what it has forked may outlive it, and hold the pipe
-            os.close(self.sentinel)
-            self.sentinel = os.pidfd_open(self.pid)
-        self._group_gone = False
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        output = self._process.stdout
-        self._listener = Thread(target=self._listen, args=(output,), name=f"{name}-output", daemon=True)
-        self._listener.start()
+            self.pid = self._process.pid
+            assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+            output = ours.enter_context(self._process.stdout)
+            ours.callback(self._end)
+            self._listener = Thread(target=self._listen, args=(output,), name=f"{name}-output", daemon=True)
+            self._listener.start()
+            ours.pop_all()
+        self._watch_itself()
+
+    def _watch_itself(self) -> None:
+        """What it has forked may outlive it, and hold the pipe that tells of its end."""
+        if not hasattr(os, "pidfd_open"):
+            return
+        try:
+            itself = os.pidfd_open(self.pid)
+        except OSError:  # a sandbox that does not know it, or too many files: the pipe does, nearly always
+            return
+        os.close(self.sentinel)
+        self.sentinel = itself
 
     def _listen(self, output: IO[bytes]) -> None:
         with output:
@@ -100,11 +104,15 @@ class Process:
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
-            self.kill()
-            self._process.wait()
-        self.kill()
+            pass
+        self._end()
         for fd in (self.sentinel, self._lifeline):
             os.close(fd)
+
+    def _end(self) -> None:
+        self.kill()
+        self._process.wait()
+        self.kill()  # what it has started, if it had ended by itself before
 
     def resident(self) -> int:
         """Bytes of memory that it holds now; 0 where the system does not tell."""
@@ -118,6 +126,14 @@ class Process:
 def environment(ours: Mapping[str, str], threads: int) -> dict[str, str]:
     """The child's variables: what the user has set is kept, and threads are as many as it was given."""
     return QUIET | dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(ours) | {"PYTHONUNBUFFERED": "1"}
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """Its two ends, each closed with a stack."""
+    ends = os.pipe()
+    reader.callback(os.close, ends[0])
+    writer.callback(os.close, ends[1])
+    return ends
 
 
 def _words(code: int, said: Sequence[str]) -> str:
