@@ -110,10 +110,12 @@ class Lifecycle:
         async for _ in self._store.changes():
             self._runner.wake()
 
-    def expire(self, now: float) -> None:
-        """Answer whoever's deadline has passed, in every version that still serves somebody."""
-        for live in (*self._catalog, *self._roster.retiring):
-            live.executor.expire(now)
+    def expire(self, now: float) -> bool:
+        """Answer whoever's deadline has passed, in every version; whether any of them is at work."""
+        busy = [live.executor for live in (*self._catalog, *self._roster.retiring) if not live.executor.idle]
+        for executor in busy:
+            executor.expire(now)
+        return bool(busy)
 
     # -- the loop --------------------------------------------------------------------------------
 
