@@ -20,19 +20,19 @@ class Told:
     """Prints tables as they come, and keeps all of them for the file."""
 
     def __init__(self) -> None:
-        self.tables: list[dict[str, object]] = []
+        self.rows: list[Row] = []
         self.aims: list[Aim] = []
         self.met = True
 
     def __call__(self, title: str, rows: Sequence[Row], aims: Sequence[Aim] = ()) -> None:
         if rows:
             self.met = report(rows, aims, title=title) and self.met
-            self.tables.append({"title": title, "rows": rows})
+            self.rows += [{"table": title.partition(":")[0], **row} for row in rows]
             self.aims += aims
 
     def write(self, path: Path) -> None:
-        """As the other benchmarks' files, but with several tables of rows."""
-        content = {"machine": facts(), "title": "engines", "tables": self.tables, "aims": self.aims}
+        """As the other benchmarks' files; the tables' rows one after another, each with its table's name."""
+        content = {"machine": facts(), "title": "engines", "rows": self.rows, "aims": self.aims}
         path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
 
 
