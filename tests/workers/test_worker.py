@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from penstock.core.errors import BadSetting, InstanceLost, InvalidRequest, LoadFailed
 from penstock.core.spec import Instances, ModelSpec
@@ -358,6 +359,47 @@ def test_a_closed_worker_says_so_and_its_process_is_gone():
         worker.restart()
     with pytest.raises(ProcessLookupError):
         os.kill(worker._process.pid, 0)
+
+
+def test_closing_while_it_loads_ends_the_load(own):
+    """As when a version is unloaded while its process comes back."""
+    own._ask = replace(own._ask, spec=replace(own._ask.spec, parameters={"open": "hang"}))
+    raised = []
+
+    def restart():
+        try:
+            own.restart()
+        except (InstanceLost, LoadFailed) as error:
+            raised.append(error)
+
+    for pause in (0.0, 0.0, 0.005, 0.01, 0.5):
+        own._closed = False
+        thread = threading.Thread(target=restart)
+        thread.start()
+        time.sleep(pause)
+        own.close()
+        thread.join(3)
+        assert not thread.is_alive()
+        with pytest.raises(ProcessLookupError):
+            os.kill(own._process.pid, 0)
+    assert len(raised) == 5
+
+
+def test_a_restart_that_hangs_at_the_warm_up_is_ended():
+    worker = start(start_s=1.0)
+    worker.warm_up = lambda worker: worker.run(rows(breaker.LOOP))
+    began = time.monotonic()
+    with pytest.raises(InstanceLost, match="signal 9"):
+        worker.restart()
+    assert time.monotonic() - began < 10
+    worker.close()
+
+
+def test_paths_that_are_no_text_are_left_out(monkeypatch):
+    monkeypatch.setattr(sys, "path", [Path("/not/text"), *sys.path])
+    worker = start()
+    assert worker.run(rows(1))["y"].tolist() == [[2, 1]]
+    worker.close()
 
 
 def test_it_tells_its_memory(shared):

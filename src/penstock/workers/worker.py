@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -30,14 +30,21 @@ class Worker:
     """A ``Restartable`` session; one run at a time, and ``merge`` only by the thread that then runs."""
 
     def __init__(
-        self, engine: str, spec: ModelSpec, files: Path, name: str, cores: Sequence[int] = ()
+        self,
+        engine: str,
+        spec: ModelSpec,
+        files: Path,
+        name: str,
+        cores: Sequence[int] = (),
+        begun: "Callable[[Worker], object] | None" = None,
     ) -> None:
         """Starts the process and loads the model; blocks.
 
         ``engine`` is a name or an import string, ``cores`` those to keep to (empty: all).
+        ``begun`` is called with the worker when there is a process, which from then on can be killed.
         Raises LoadFailed or BadSetting with the engine's reason.
         """
-        self._ask = Open(engine, spec, str(files), tuple(sys.path), tuple(cores))
+        self._ask = Open(engine, spec, str(files), _path(), tuple(cores))
         self._name = name
         self._patience = spec.instances.start_s
         self.warm_up: Callable[[Restartable], object] | None = None
@@ -46,20 +53,25 @@ class Worker:
         self._ending = Lock()
         self._running = Lock()
         self._alive = False
-        self._start()
+        self._start(begun)
 
     # -- its life --------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self, begun: "Callable[[Worker], object] | None" = None) -> None:
         self._process = Process(self._name, self._ask.spec.instances.threads or 1)
         self._wire = Channel(self._process.socket)
-        self._alive = True
         self.sentinel = self._process.sentinel
         self._requests: Segment | None = None
         self._slots = [Slot(lends=at < SLOTS) for at in range(SLOTS + 1)]
         self._merged: tuple[Tensors, list[Block]] | None = None
         self._grown = False
+        self._loading = True
+        self._alive = True
         try:
+            if self._closed:  # since a moment ago; from now on, closing ends it
+                raise InstanceLost("it is closed")
+            if begun is not None:
+                begun(self)
             self._wire.send(self._ask)
             opened = self._answer(self._patience)
         except BaseException as error:
@@ -67,6 +79,7 @@ class Worker:
             if isinstance(error, InstanceLost):
                 raise LoadFailed(f"the process that loads it ended: {error}") from None
             raise
+        self._loading = False
         assert isinstance(opened, Opened)  # noqa: S101 - the only other answer
         self.signature = opened.signature
         self.platform = opened.platform
@@ -82,8 +95,19 @@ class Worker:
         if self._closed:  # meanwhile, perhaps
             self._end()
             raise InstanceLost("it is closed")
-        if self.warm_up is not None:
+        self.warm()
+
+    def warm(self) -> None:
+        """Calls ``warm_up``; a process that is not done with it within ``start_s`` is ended."""
+        if self.warm_up is None:
+            return
+        limit = Timer(self._patience, self.kill)
+        limit.daemon = True
+        limit.start()
+        try:
             self.warm_up(self)
+        finally:
+            limit.cancel()
 
     def keep_to(self, cores: Sequence[int]) -> None:
         """From now on, and after a restart; its threads so far are moved there."""
@@ -106,6 +130,8 @@ class Worker:
                 return
             self._alive = False
         self._wire.hang_up()
+        if self._closed and self._loading:
+            self._process.kill()  # it does not listen, and has nothing to give back yet
         self._process.close()
         self._wire.close()
         for segment in (self._requests, *(slot.segment for slot in self._slots)):
@@ -213,6 +239,11 @@ class Slot:
             self._lease = ref(root)
             return {block.name: view(root, block) for block in blocks}
         return {block.name: view(root, block).copy() for block in blocks}
+
+
+def _path() -> tuple[str, ...]:
+    """Ours; what is no text is passed over by ``import`` as well."""
+    return tuple(each for each in sys.path if isinstance(each, str))
 
 
 _NOTHING = np.empty(0, np.uint8)
