@@ -81,7 +81,8 @@ def test_a_pipeline_without_its_model_says_so_and_comes_up_with_it(folder, insid
     shutil.move(folder / "big", away)
     client = inside(folder, **QUICK)
     assert state(client, "cascade")["reason"] == (
-        "step 'big' needs model 'big', which is not serving; it is tried again when that is"
+        "step 'big' needs model 'big', which is not in the repository; have cascade, small. "
+        "It is tried again when it comes"
     )
     with pytest.raises(PenstockError, match="step 'big' needs model 'big'"):
         client.infer("cascade", {"x": X})

@@ -155,7 +155,10 @@ class Lifecycle:
                     log.info("model %s version %s: unloading", model, version)
                     await self._tell_pipelines(model)
             case watch.Report(model, reason):
-                log.warning("model %s: %s", model, reason or "its folder is in order again")
+                if reason:
+                    log.error("model %s: %s", model, reason)
+                else:
+                    log.info("model %s: its folder is in order again", model)
             case watch.Forget(model):
                 self._roster.forget(model)
                 self._residency.forget(model)

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,8 +23,10 @@ from penstock.workers.worker import Worker
 
 log = logging.getLogger("penstock.serving")
 
-Open = Callable[[ModelSpec, int, tuple[int, ...]], Session]
-"""Opens one session for a spec with its layout, which instance it is, and the cores to keep to."""
+Given = TypeVar("Given")
+Open = Callable[[ModelSpec, int, tuple[int, ...], Callable[[Worker], object]], Session]
+"""Opens one session for a spec with its layout, which instance it is, and the cores to keep to; a
+process is handed on as soon as there is one."""
 
 
 class Opened(Struct, frozen=True, eq=False):
@@ -43,6 +45,26 @@ class Opened(Struct, frozen=True, eq=False):
         with ThreadPoolExecutor(len(self.sessions)) as pool:
             for _ in pool.map(lambda session: session.close(), self.sessions):
                 pass
+
+
+class Leash:
+    """A process that loads, which can be let go of at any time, even before there is one."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._dropped = False
+
+    def hold(self, worker: Worker) -> None:
+        """In the thread that opens it."""
+        self._worker = worker
+        if self._dropped:
+            worker.kill()
+
+    def drop(self) -> None:
+        """Its load fails at once."""
+        self._dropped = True
+        if self._worker is not None:
+            self._worker.kill()
 
 
 async def open_sessions(
@@ -107,43 +129,75 @@ async def _more(opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, pat
             *(spec.name, count, wanted, each / 2**20),
         )
     places = machine.place(count, threads, machine.cores()) if spec.instances.pin else [()] * count
-    tasks = [_one(opening, spec, at, places[at], path) for at in range(1, count)]
-    opened = await asyncio.gather(*tasks, return_exceptions=True)
-    workers = [first, *(cast(Worker, one) for one in opened if not isinstance(one, BaseException))]
-    failed = [one for one in opened if isinstance(one, BaseException)]
-    together = Opened(list(workers), warmth, each=True)
+    tasks = [asyncio.create_task(_one(opening, spec, at, places[at], path)) for at in range(1, count)]
     ready = partial(prepare, sizes=warmth.sizes, size=warmth.size)
     try:
-        if failed:
-            raise failed[0]
+        workers = [first, *[cast(Worker, await task) for task in tasks]]
         first.keep_to(places[0])
         for worker in workers:
             worker.warm_up = ready
-        await asyncio.gather(*(asyncio.to_thread(ready, worker) for worker in workers[1:]))
+        await asyncio.gather(*(asyncio.to_thread(worker.warm) for worker in workers[1:]))
     except BaseException:
-        await asyncio.to_thread(together.close)
+        await _close_all(first, tasks)
         raise
-    return together
+    return Opened(list(workers), warmth, each=True)
+
+
+async def _close_all(first: Worker, tasks: Sequence[asyncio.Task[Session]]) -> None:
+    """The first process, and those beside it that are there, or are still to come."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    done = [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
+    workers = [first, *(cast(Worker, session) for session in done)]
+    for worker in workers:
+        worker.kill()
+    await asyncio.gather(*(asyncio.to_thread(worker.close) for worker in workers))
 
 
 async def _one(opening: Open, spec: ModelSpec, at: int, cores: tuple[int, ...], path: Path) -> Session:
+    """Leaves nothing behind when it is cancelled, either."""
+    leash = Leash()
+    work = asyncio.ensure_future(asyncio.to_thread(opening, spec, at, cores, leash.hold))
     try:
-        return await asyncio.to_thread(opening, spec, at, cores)
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        leash.drop()
+        await asyncio.wait([work])
+        if not work.cancelled() and work.exception() is None:
+            await asyncio.to_thread(work.result().close)
+        raise
     except PenstockError:
         raise
     except Exception as error:
         raise LoadFailed(f"the engine failed on {path.name}: {one_line(error)}") from error
 
 
-def _in_here(engine: Engine, path: Path, spec: ModelSpec, at: int, cores: tuple[int, ...]) -> Session:
-    return engine.open(spec, path)
+def _in_here(
+    engine: Engine, path: Path, spec: ModelSpec, at: int, cores: tuple[int, ...], begun: object
+) -> Session:
+    return _unless_it_exits(partial(engine.open, spec, path))
+
+
+def _unless_it_exits(call: Callable[[], Given]) -> Given:
+    """A model that calls ``sys.exit()`` in one of our threads would end the server."""
+    try:
+        return call()
+    except SystemExit as ended:
+        raise LoadFailed(f"its code called sys.exit({ended.code!r})") from ended
 
 
 def _in_process(
-    engine: str, path: Path, version: str, spec: ModelSpec, at: int, cores: tuple[int, ...]
+    engine: str,
+    path: Path,
+    version: str,
+    spec: ModelSpec,
+    at: int,
+    cores: tuple[int, ...],
+    begun: Callable[[Worker], object],
 ) -> Worker:
     alone = _sized(spec, 1, spec.instances.threads)
-    return Worker(engine, alone, path, f"{spec.name}-{version}-{at}", cores)
+    return Worker(engine, alone, path, f"{spec.name}-{version}-{at}", cores, begun)
 
 
 def _again(session: Session, known: Warm) -> Warm:
@@ -159,18 +213,21 @@ def _again(session: Session, known: Warm) -> Warm:
 
 async def _limited(session: Session, spec: ModelSpec, warming: Callable[[], Warm]) -> Warm:
     """A process that hangs or dies at the warm-up is a model that cannot be loaded."""
-    work = asyncio.create_task(asyncio.to_thread(warming))
-    kill = getattr(session, "kill", None)
+    work = asyncio.ensure_future(asyncio.to_thread(_unless_it_exits, warming))
+    kill: Callable[[], None] | None = getattr(session, "kill", None)
     try:
         async with asyncio.timeout(spec.instances.start_s if kill else None):
             return await asyncio.shield(work)
-    except TimeoutError:
-        assert kill is not None  # noqa: S101 - only processes have a time limit
-        kill()
-        why = f"it was not warm after instances.start_s, {spec.instances.start_s:.0f} s"
-    except InstanceLost as lost:
-        why = f"its process ended at the warm-up: {lost}"
-    await asyncio.wait([work])
-    work.exception()
-    await asyncio.to_thread(session.close)
-    raise LoadFailed(why)
+    except BaseException as error:
+        if kill is not None:
+            kill()
+        await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()
+        await asyncio.to_thread(session.close)
+        if isinstance(error, InstanceLost):
+            raise LoadFailed(f"its process ended at the warm-up: {error}") from None
+        if isinstance(error, TimeoutError) and kill is not None:
+            limit = spec.instances.start_s
+            raise LoadFailed(f"it was not warm after instances.start_s, {limit:.0f} s") from None
+        raise

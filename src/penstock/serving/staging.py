@@ -64,7 +64,8 @@ class Staging:
         state = live.state
         versions = [one.state.version for one in self._catalog if one.state.name == state.name]
         old = self._catalog.put(live, sorted({*versions, state.version}, key=natural))
-        log.info(
+        log.log(
+            logging.WARNING if state.isolation and not state.run_ms else logging.INFO,
             "model %s version %s is live: %s, loaded in %.2f s%s",
             state.name,
             state.version,

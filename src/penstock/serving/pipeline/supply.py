@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from penstock.core.errors import LoadFailed, PenstockError
 from penstock.core.ports import Handler, Recorder
+from penstock.core.schema import nearest
 from penstock.core.spec import ModelSpec, Step
 from penstock.core.types import ModelState
 from penstock.repository.pipeline import complete
@@ -49,6 +50,7 @@ class Supply:
                 raise LoadFailed(f"the pipeline would run itself: {' → '.join(circle)}")
             for step in order.spec.steps:
                 await self._come(step)
+                self._check(step)
             return bring_up(order.spec, order.version, recorder, self._handler, self.find, self.serving)
         finally:
             del self._coming[key]
@@ -67,6 +69,19 @@ class Supply:
                 await self._warm(step)
             else:
                 return  # the plan will say so
+
+    def _check(self, step: Step) -> None:
+        """Why a model is not there is worth more than that it is not."""
+        name = f"step {step.name or step.model!r} needs model {step.model!r}"
+        if step.model not in self._roster.seen:
+            have = nearest(step.model, list(self._roster.seen))
+            end = "" if have.endswith("?") else "."
+            raise LoadFailed(
+                f"{name}, which is not in the repository; {have}{end} It is tried again when it comes"
+            )
+        failures = self._roster.failures(step.model)
+        if self.find(step.model, step.version) is None and failures:
+            raise LoadFailed(f"{name}, which is not serving: {failures[-1]}")
 
     async def _warm(self, step: Step) -> None:
         try:
