@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.core.errors import LoadFailed
+from penstock.core.errors import InstanceLost, LoadFailed
 from penstock.core.spec import Batching, Instances, ModelSpec
 from penstock.serving.opening import open_sessions
 from penstock.workers import machine
@@ -146,3 +146,123 @@ def test_a_first_run_that_fails_after_a_cold_start_is_left_to_requests(monkeypat
     known = opened(own).warmth
     monkeypatch.setattr(CountingSession, "run", breaker.Breaker.close)
     assert opened(own, known).warmth == known
+
+
+class LaterEngine:
+    """The first opens; those beside it hang, as ``LATER`` says: when they load, or at their warm-up."""
+
+    def open(self, spec, files, /):
+        mark = Path(os.environ["LATER"])
+        if not mark.exists():
+            mark.write_text("")
+            return breaker.Breaker(spec)
+        if "load" in mark.name:
+            time.sleep(60)
+        return SlowStart(spec)
+
+
+async def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+async def gone(children):
+    """Those that were told to end have until now, at most."""
+    end = time.monotonic() + 5
+    while children() and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    return children() == 0
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.002, 0.3])
+def test_a_load_that_is_given_up_leaves_no_process(pause, children):
+    async def story():
+        own = spec(parameters={"open": "hang"})
+        loading = asyncio.create_task(open_sessions(own, Path("/nowhere/model.x"), "1", asyncio.Lock()))
+        await asyncio.sleep(pause)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(loading, 3)
+        assert await gone(children)
+
+    asyncio.run(story())
+
+
+def test_a_warm_up_that_is_given_up_leaves_no_process(monkeypatch, children):
+    monkeypatch.setenv("SLOW_START", "hang")
+
+    async def story():
+        own = spec(f"{__name__}:SlowEngine", isolation="process")
+        loading = asyncio.create_task(open_sessions(own, Path("/nowhere/model.x"), "1", asyncio.Lock()))
+        await until(children)
+        await asyncio.sleep(0.3)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(loading, 3)
+        assert await gone(children)
+
+    asyncio.run(story())
+
+
+def test_a_load_that_is_given_up_while_another_is_measured_leaves_no_process(children):
+    async def story():
+        measuring = asyncio.Lock()
+        await measuring.acquire()
+        loading = asyncio.create_task(open_sessions(spec(), Path("/nowhere/model.x"), "1", measuring))
+        await until(children)
+        await asyncio.sleep(0.5)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(loading, 3)
+        assert await gone(children)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("when", ["load", "warm-up"])
+def test_processes_that_are_given_up_beside_the_first_leave_none(
+    when, monkeypatch, tmp_path, cores, children
+):
+    monkeypatch.setenv("LATER", str(tmp_path / when))
+
+    async def story():
+        own = spec(f"{__name__}:LaterEngine", isolation="process", instances=Instances(count=2))
+        loading = asyncio.create_task(open_sessions(own, Path("/nowhere/model.x"), "1", asyncio.Lock()))
+        await until(lambda: children() == 2)
+        await asyncio.sleep(0.5)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(loading, 3)
+        assert await gone(children)
+
+    asyncio.run(story())
+
+
+def test_every_process_has_start_s_for_its_warm_up(monkeypatch, tmp_path, cores, children):
+    monkeypatch.setenv("LATER", str(tmp_path / "warm-up"))
+    own = spec(f"{__name__}:LaterEngine", isolation="process", instances=Instances(count=2, start_s=2.0))
+    with pytest.raises(InstanceLost, match="signal 9"):
+        opened(own)
+    assert children() == 0
+
+
+class ExitingEngine:
+    isolation = "thread"
+
+    def open(self, spec, files, /):
+        if spec.parameters:
+            raise SystemExit(3)
+        return Exiting(spec)
+
+
+class Exiting(breaker.Breaker):
+    def run(self, inputs, outputs=(), /):
+        raise SystemExit(4)
+
+
+@pytest.mark.parametrize(("parameters", "code"), [({"at": "open"}, 3), ({}, 4)])
+def test_a_model_that_exits_in_a_thread_does_not_load_and_the_loop_goes_on(parameters, code):
+    with pytest.raises(LoadFailed, match=rf"its code called sys.exit\({code}\)"):
+        opened(spec(f"{__name__}:ExitingEngine", parameters=parameters))

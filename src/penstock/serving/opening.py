@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
@@ -89,9 +90,8 @@ async def open_sessions(
     async def first(count: int, threads: int) -> tuple[Session, Warm]:
         session = await _one(opening, _sized(spec, count, threads), 0, (), path)
         if known is not None:
-            return session, await _limited(session, spec, lambda: _again(session, known))
-        async with measuring:
-            return session, await _limited(session, spec, lambda: warm(session, spec, kind))
+            return session, await _limited(session, spec, lambda: _again(session, known), nullcontext())
+        return session, await _limited(session, spec, lambda: warm(session, spec, kind), measuring)
 
     count, threads = choose_layout(spec.instances, cores, known.run_seconds if known else 0.0)
     session, warmth = await first(count, threads)
@@ -211,19 +211,25 @@ def _again(session: Session, known: Warm) -> Warm:
     return known
 
 
-async def _limited(session: Session, spec: ModelSpec, warming: Callable[[], Warm]) -> Warm:
+async def _limited(
+    session: Session,
+    spec: ModelSpec,
+    warming: Callable[[], Warm],
+    turn: AbstractAsyncContextManager[object],
+) -> Warm:
     """A process that hangs or dies at the warm-up is a model that cannot be loaded."""
-    work = asyncio.ensure_future(asyncio.to_thread(_unless_it_exits, warming))
     kill: Callable[[], None] | None = getattr(session, "kill", None)
+    work: asyncio.Future[Warm] | None = None
     try:
-        async with asyncio.timeout(spec.instances.start_s if kill else None):
-            return await asyncio.shield(work)
+        async with turn:
+            work = asyncio.ensure_future(asyncio.to_thread(_unless_it_exits, warming))
+            async with asyncio.timeout(spec.instances.start_s if kill else None):
+                return await asyncio.shield(work)
     except BaseException as error:
         if kill is not None:
             kill()
-        await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()
+        if work is not None:
+            await asyncio.gather(work, return_exceptions=True)
         await asyncio.to_thread(session.close)
         if isinstance(error, InstanceLost):
             raise LoadFailed(f"its process ended at the warm-up: {error}") from None
