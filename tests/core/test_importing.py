@@ -44,3 +44,10 @@ def test_a_module_that_breaks_while_it_is_imported_says_so(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(BadSetting, match="'breaks_on_import:X' cannot be imported: by itself"):
         find("breaks_on_import:X", {}, "engine")
+
+
+def test_a_module_that_exits_while_it_is_imported_says_so(tmp_path, monkeypatch):
+    (tmp_path / "exits_on_import.py").write_text("raise SystemExit('by itself')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadSetting, match="'exits_on_import:X' cannot be imported: by itself"):
+        find("exits_on_import:X", {}, "engine")

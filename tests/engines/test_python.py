@@ -53,6 +53,24 @@ def test_predict_sees_the_whole_batch(tmp_path: Path) -> None:
     assert (X * 2).tolist() == session.run({"x": X})["y"].tolist()
 
 
+@pytest.mark.parametrize("where", ["import", "setup", "predict"])
+def test_a_model_that_calls_exit_has_failed(tmp_path: Path, where: str) -> None:
+    code = f"""
+    import sys
+    if {where == "import"}:
+        sys.exit(3)
+    class Exiting:
+        def setup(self):
+            if {where == "setup"}:
+                sys.exit(3)
+        def predict(self, x: Annotated[FP32, -1, 2]) -> Annotated[FP32, -1, 2]:
+            sys.exit(3)
+    """
+    failed = EngineFailed if where == "predict" else LoadFailed
+    with pytest.raises(failed, match=r"model\.py:\d+: SystemExit: 3"):
+        load(tmp_path, code).run({"x": X})
+
+
 def test_setup_is_told_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "word.txt").write_text("beside")
     session = load(

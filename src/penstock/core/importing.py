@@ -18,5 +18,5 @@ def find(name: str, known: dict[str, str], what: str) -> Any:
     module, _, attribute = path.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except Exception as error:  # a user's module may raise anything
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         raise BadSetting(f"{what} {name!r} cannot be imported: {error}") from error

@@ -77,7 +77,7 @@ def _made(model: type, context: Context) -> Any:
             made.setup(*(context,) if signature(made.setup).parameters else ())
     except PenstockError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadFailed(f"{model.__name__}: {step} failed: {told(error, context.folder)}") from error
     return made
 
@@ -136,7 +136,7 @@ class PythonSession:
             return call(*values, **named)
         except PenstockError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._log_once(method, error)
             raise EngineFailed(f"{method} failed: {told(error, self._folder)}") from error
 

@@ -39,7 +39,7 @@ def load(path: Path) -> ModuleType:
     sys.modules |= {package.__name__: package, name: module}
     try:
         loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         forget(module)
         raise LoadFailed(f"{path.name} cannot be loaded: {told(error, path.parent)}") from error
     return module
