@@ -257,6 +257,16 @@ class ExitingEngine:
         return Exiting(spec)
 
 
+class Clinging(breaker.Breaker):
+    def close(self):
+        raise SystemExit(5)
+
+
+class ClingingEngine(ExitingEngine):
+    def open(self, spec, files, /):
+        return Clinging(spec)
+
+
 class Exiting(breaker.Breaker):
     def run(self, inputs, outputs=(), /):
         raise SystemExit(4)
@@ -266,3 +276,8 @@ class Exiting(breaker.Breaker):
 def test_a_model_that_exits_in_a_thread_does_not_load_and_the_loop_goes_on(parameters, code):
     with pytest.raises(LoadFailed, match=rf"its code called sys.exit\({code}\)"):
         opened(spec(f"{__name__}:ExitingEngine", parameters=parameters))
+
+
+def test_a_model_that_fails_as_it_is_closed_is_closed_and_logged(caplog):
+    opened(spec(f"{__name__}:ClingingEngine")).close()
+    assert "a breaker model failed as it was closed: 5" in caplog.text

@@ -41,11 +41,18 @@ class Opened(Struct, frozen=True, eq=False):
     def close(self) -> None:
         """Blocks; processes end side by side, as each may take a while."""
         if not self.each:
-            self.sessions[0].close()
+            _close(self.sessions[0])
             return
         with ThreadPoolExecutor(len(self.sessions)) as pool:
-            for _ in pool.map(lambda session: session.close(), self.sessions):
+            for _ in pool.map(_close, self.sessions):
                 pass
+
+
+def _close(session: Session) -> None:
+    try:
+        session.close()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a model's own code; it goes all the same
+        log.error("a %s model failed as it was closed: %s", session.platform, one_line(error))
 
 
 class Leash:
@@ -103,7 +110,7 @@ async def open_sessions(
         concurrency=getattr(session, "concurrency", 0),
     )
     if wanted != threads and not _accelerated(session):
-        await asyncio.to_thread(session.close)
+        await asyncio.to_thread(_close, session)
         session, warmth = await first(count, wanted)
     if not apart:
         return Opened([session] * (1 if warmth.isolation == "inline" else count), warmth, each=False)
@@ -152,7 +159,7 @@ async def _close_all(first: Worker, tasks: Sequence[asyncio.Task[Session]]) -> N
     workers = [first, *(cast(Worker, session) for session in done)]
     for worker in workers:
         worker.kill()
-    await asyncio.gather(*(asyncio.to_thread(worker.close) for worker in workers))
+    await asyncio.gather(*(asyncio.to_thread(_close, worker) for worker in workers))
 
 
 async def _one(opening: Open, spec: ModelSpec, at: int, cores: tuple[int, ...], path: Path) -> Session:
@@ -165,7 +172,7 @@ async def _one(opening: Open, spec: ModelSpec, at: int, cores: tuple[int, ...], 
         leash.drop()
         await asyncio.wait([work])
         if not work.cancelled() and work.exception() is None:
-            await asyncio.to_thread(work.result().close)
+            await asyncio.to_thread(_close, work.result())
         raise
     except PenstockError:
         raise
@@ -230,7 +237,7 @@ async def _limited(
             kill()
         if work is not None:
             await asyncio.gather(work, return_exceptions=True)
-        await asyncio.to_thread(session.close)
+        await asyncio.to_thread(_close, session)
         if isinstance(error, InstanceLost):
             raise LoadFailed(f"its process ended at the warm-up: {error}") from None
         if isinstance(error, TimeoutError) and kill is not None:
