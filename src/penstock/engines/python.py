@@ -140,7 +140,7 @@ class PythonSession:
             self._log_once(method, error)
             raise EngineFailed(f"{method} failed: {told(error, self._folder)}") from error
 
-    def _log_once(self, method: str, error: Exception) -> None:
+    def _log_once(self, method: str, error: BaseException) -> None:
         """The traceback of the first error of a kind from a place; callers get a line of it, each time."""
         last = extract_tb(error.__traceback__)[-1]
         place = (type(error), last.filename, last.lineno)
