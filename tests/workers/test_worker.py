@@ -5,6 +5,7 @@ import errno
 import gc
 import logging
 import os
+import signal
 import resource
 import select
 import subprocess
@@ -432,3 +433,10 @@ def test_threads_are_told_to_libraries_unless_the_user_says_otherwise():
     theirs = environment(ours, 2)
     assert (theirs["OMP_NUM_THREADS"], theirs["MKL_NUM_THREADS"], theirs["HOME"]) == ("7", "2", "/")
     assert theirs["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_supervisor_that_signals_every_process_leaves_workers_to_their_server(own, number):
+    os.kill(own._process.pid, number)
+    time.sleep(0.05)
+    assert own.run(rows(1))["y"].tolist() == [[2, 1]]

@@ -30,6 +30,7 @@ LONGEST = 10_000
 def main(channel: int, lifeline: int) -> None:
     """Serve the socket until it ends; ``lifeline`` is a pipe that ends with the server."""
     faulthandler.enable()
+    _leave_stops_to_the_server()
     _die_with(lifeline)
     _prefer_as_victim()
     wire = Channel(socket.socket(fileno=channel))
@@ -153,6 +154,15 @@ def _map(fd: int, size: int) -> Segment:
     segment = Segment(fd, size)
     segment.close()
     return segment
+
+
+def _leave_stops_to_the_server() -> None:
+    """A supervisor that signals all of its processes must not take us from a server that still answers.
+
+    A handler that does nothing, unlike SIG_IGN, is not handed on to programs that a model starts.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
 
 
 def _die_with(lifeline: int) -> None:
