@@ -5,9 +5,9 @@ import errno
 import gc
 import logging
 import os
-import signal
 import resource
 import select
+import signal
 import subprocess
 import sys
 import threading
