@@ -142,7 +142,8 @@ class Crew:
         instance.ends += 1
         self._down.add(instance)
         wait = restart.delay(instance.ends)
-        log.error("%s: a process ended: %s; started again in %.1f s", self.name, why, wait)
+        when = f"in {wait:g} s" if wait else "at once"
+        log.error("%s: a process ended: %s; it is started again %s", self.name, why, when)
         self._why = str(why)
         self._loop.call_later(wait, self._begin, instance)
         self._changed()
