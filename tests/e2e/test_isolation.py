@@ -139,7 +139,7 @@ def test_fifty_kills_under_load_lose_no_answer_and_make_none_wrong(scene):
         for pid in victims if choice.random() < 0.2 else [choice.choice(victims)]:
             os.kill(pid, signal.SIGKILL)
             killed += 1
-        until(lambda: len(server.log("a process is back")) >= killed, "those killed to be back")
+        until(lambda k=killed: len(server.log("a process is back")) >= k, "those killed to be back")
     stop.set()
     for asker in askers:
         asker.join(60)
