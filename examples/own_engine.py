@@ -19,6 +19,9 @@ from penstock.testing import running
 class NumpyEngine:
     """Opens ``model.npz``, which holds ``weights``."""
 
+    isolation = "thread"
+    """numpy is compiled code that lets go of the GIL; without this line it would get processes of its own."""
+
     def open(self, spec: ModelSpec, files: Path, /) -> "NumpySession":
         """Blocks; what it raises is the reason that the model's status shows."""
         try:
@@ -31,7 +34,9 @@ class NumpySession:
     """``y = x @ weights``; -1 in a shape is a variable size, and axis 0 is the batch."""
 
     platform = "numpy"
+    device = "cpu"
     threads = 1
+    concurrency = 0  # runs that it pays to have at once on a device; 0 leaves it to the cores
 
     def __init__(self, weights: np.ndarray) -> None:
         self._weights = weights.astype(np.float32)
