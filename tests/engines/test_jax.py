@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed
+from penstock.core.samples import powers
 from penstock.core.spec import Batching, Instances, Jax, ModelSpec, TensorSpec
 from penstock.core.tensors import dtype_of
 from penstock.engines.jax import JaxEngine, JaxSession
 from penstock.engines.jax_devices import choose_device
-from penstock.engines.jax_padding import cuts, sizes
+from penstock.engines.jax_padding import cuts
 
 jax = pytest.importorskip("jax")
 
@@ -48,7 +49,7 @@ def symbols(text: str, *shapes: tuple[Any, ...]) -> list[Any]:
     [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (48, [1, 2, 4, 8, 16, 32, 48])],
 )
 def test_sizes_are_powers_of_two_and_the_most(most: int, expected: list[int]) -> None:
-    assert expected == sizes(most)
+    assert expected == powers(most)
 
 
 @pytest.mark.parametrize(

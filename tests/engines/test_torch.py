@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 from penstock.core.errors import BadSetting, InvalidRequest, LoadFailed
+from penstock.core.samples import powers
 from penstock.core.spec import Instances, ModelSpec, Signature, TensorSpec, Torch
 from penstock.core.tensors import dtype_of, to_bytes
 from penstock.engines.torch import TorchEngine, TorchSession
-from penstock.engines.torch_graphs import Captured, Graphs, bucket, powers, unfit
+from penstock.engines.torch_graphs import Captured, Graphs, bucket, unfit
 from penstock.engines.torch_tensors import DTYPES, named
 
 torch = pytest.importorskip("torch")

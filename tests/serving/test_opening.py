@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from penstock.core import machine
 from penstock.core.errors import InstanceLost, LoadFailed
 from penstock.core.spec import Batching, Instances, ModelSpec
 from penstock.serving.opening import open_sessions
-from penstock.workers import machine
 from tests.workers import breaker
 
 BREAKER = "tests.workers.breaker:BreakerEngine"

@@ -1,6 +1,5 @@
 """How a benchmark looks: progress, table, histograms, JSON."""
 
-import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import msgspec
 
 from penstock import __version__
 from penstock.cli.measure import Row, draw
+from penstock.core.machine import cores
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -132,7 +132,7 @@ def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores, system and versions."""
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(cores()),
         "system": platform.platform(),
         "python": platform.python_version(),
         "penstock": __version__,

@@ -11,13 +11,15 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from penstock.core.errors import InvalidRequest, LoadFailed, one_line
+from penstock.core.machine import cores
+from penstock.core.samples import made_up, powers
 from penstock.core.spec import Isolation, ModelSpec
 from penstock.core.tensors import Array, dtype_of
 from penstock.core.types import Tensors
 from penstock.engines.arguments import check_inputs, chosen, native
 from penstock.engines.files import find
-from penstock.engines.jax_devices import choose_device, cores, devices, name_of
-from penstock.engines.jax_padding import agree, cuts, fill, made_up, sizes
+from penstock.engines.jax_devices import choose_device, devices, name_of
+from penstock.engines.jax_padding import agree, cuts, fill
 from penstock.engines.jax_program import Program, read
 from penstock.engines.memory import trim
 from penstock.engines.require import require
@@ -43,10 +45,10 @@ class JaxEngine:
         path = find(spec, files, USUAL_FILE)
         program = read(export, spec, path)
         device = choose_device(devices(), spec.device, program.exported.platforms, path.name)
-        session = JaxSession(program, device, spec.instances.threads or cores())
+        session = JaxSession(program, device, spec.instances.threads or len(cores()))
         if spec.jax.pad and program.batch:
             try:
-                session.pad(sizes(spec.batching.max_rows or MAX_ROWS))
+                session.pad(powers(spec.batching.max_rows or MAX_ROWS))
             except Exception as error:
                 raise LoadFailed(f"JAX cannot compile {path.name}: {one_line(error)}") from error
         return session
@@ -94,7 +96,8 @@ class JaxSession:
     def _try_padding(self) -> None:
         """Before the first request, which is not to wait for the exact size being compiled."""
         rows = 3 if 3 not in self._sizes else self._sizes[-1] + 1
-        arrays = [made_up(spec, rows) for spec in self.signature.inputs]
+        rng = np.random.default_rng(0)
+        arrays = [made_up(spec, rows, rng) for spec in self.signature.inputs]
         try:
             self._padded(arrays)
         except InvalidRequest:  # so many rows the program never takes

@@ -1,7 +1,6 @@
 """JAX's devices, and the one of them that a program can run on."""
 
 import logging
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -51,8 +50,3 @@ def name_of(device: Any) -> str:
     if kind == "gpu":
         kind = "rocm" if re.search("AMD|gfx", device.device_kind) else "cuda"
     return "cpu" if (kind, device.id) == ("cpu", 0) else f"{kind}:{device.id}"
-
-
-def cores() -> int:
-    """Those that this process may use, where the system tells: so many threads XLA has for all programs."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,9 +1,9 @@
 """ONNX Runtime's session options, from a model's settings."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from penstock.core.errors import BadSetting, one_line
+from penstock.core.machine import cores
 from penstock.core.schema import nearest
 from penstock.core.spec import ModelSpec, Scalar
 
@@ -22,7 +22,7 @@ def session_options(ort: Any, spec: ModelSpec) -> "SessionOptions":
     Raises BadSetting that names the nearest known option, or what its value may be.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = spec.instances.threads or _cores()
+    options.intra_op_num_threads = spec.instances.threads or len(cores())
     options.inter_op_num_threads = 1
     options.log_severity_level = FATAL
     for name, value in (CONFIG | dict(spec.onnx.session)).items():
@@ -31,11 +31,6 @@ def session_options(ort: Any, spec: ModelSpec) -> "SessionOptions":
         else:
             _set(options, name, value)
     return options
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells (macOS does not)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _set(options: "SessionOptions", name: str, value: Scalar) -> None:

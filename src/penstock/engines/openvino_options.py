@@ -1,9 +1,9 @@
 """OpenVINO's devices and properties, from a model's settings."""
 
-import os
 from typing import Any
 
 from penstock.core.errors import BadSetting, one_line
+from penstock.core.machine import cores
 from penstock.core.schema import nearest
 from penstock.core.spec import ModelSpec
 from penstock.engines.device import choose, wanted
@@ -58,8 +58,8 @@ def _layout(spec: ModelSpec, device: str) -> dict[str, Any]:
         return {"PERFORMANCE_HINT": spec.openvino.hint.upper()}
     if device != "CPU":
         return {"PERFORMANCE_HINT": "THROUGHPUT"}
-    threads = spec.instances.threads or _cores()
-    count = 1 if spec.isolation == "inline" else spec.instances.count or max(1, _cores() // threads)
+    threads = spec.instances.threads or len(cores())
+    count = 1 if spec.isolation == "inline" else spec.instances.count or max(1, len(cores()) // threads)
     return {"NUM_STREAMS": count, "INFERENCE_NUM_THREADS": count * threads}
 
 
@@ -75,11 +75,6 @@ def _fixed(device: str) -> dict[str, Any]:
     pinning = {"ENABLE_CPU_PINNING": False} if device == "CPU" else {}
     stays = {"ENABLE_STARTUP_FALLBACK": False, "ENABLE_RUNTIME_FALLBACK": False} if device == AUTO else {}
     return {"ALLOW_AUTO_BATCHING": False} | pinning | stays
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells (macOS does not)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def said(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from penstock.core.errors import LoadFailed, one_line
 from penstock.core.spec import ModelSpec, TensorSpec
 from penstock.engines.cache import alone, folder
-from penstock.engines.torch_signature import made_up
+from penstock.engines.torch_signature import make_up
 from penstock.engines.torch_tensors import to_tensor
 
 MODES = {"default": "default", "max-autotune": "max-autotune-no-cudagraphs"}
@@ -60,7 +60,7 @@ def _keep(torch: Any, place: Path | None) -> None:
 
 
 def _marked(torch: Any, inputs: Sequence[TensorSpec], rows: int, size: int, device: str) -> list[Any]:
-    tensors = [to_tensor(torch, array).to(device) for array in made_up(inputs, rows, size)]
+    tensors = [to_tensor(torch, array).to(device) for array in make_up(inputs, rows, size)]
     for each, tensor in zip(inputs, tensors, strict=True):
         for axis, length in enumerate(each.shape):
             if length < 0 and tensor.shape[axis] > 1:

@@ -7,8 +7,9 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from penstock.core.errors import BadSetting, LoadFailed, one_line
+from penstock.core.samples import powers
 from penstock.core.spec import ModelSpec, Signature, TensorSpec
-from penstock.engines.torch_signature import made_up
+from penstock.engines.torch_signature import make_up
 from penstock.engines.torch_tensors import to_tensor
 
 MAX_ROWS = 64
@@ -59,11 +60,6 @@ def bucket(rows: int, sizes: Sequence[int]) -> int:
     """The smallest of the ascending sizes that holds so many rows; 0 where none does, or there are none."""
     at = bisect_left(sizes, rows)
     return sizes[at] if rows and at < len(sizes) else 0
-
-
-def powers(most: int) -> list[int]:
-    """1, 2, 4 … and ``most`` itself."""
-    return sorted({*(1 << i for i in range(most.bit_length()) if 1 << i < most), most})
 
 
 def unfit(signature: Signature) -> str:
@@ -131,7 +127,7 @@ def _capture(torch: Any, run: Run, tensors: list[Any], pool: Any) -> Captured:
 
 
 def _tensors(torch: Any, inputs: Sequence[TensorSpec], rows: int, device: str) -> list[Any]:
-    return [to_tensor(torch, array).to(device) for array in made_up(inputs, rows, 1)]
+    return [to_tensor(torch, array).to(device) for array in make_up(inputs, rows, 1)]
 
 
 def _same(torch: Any, run: Run, graphs: Run, inputs: Sequence[TensorSpec], rows: int) -> bool:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from penstock.core.errors import BadSetting, LoadFailed, one_line
+from penstock.core.samples import made_up
 from penstock.core.spec import ModelSpec, TensorSpec
-from penstock.core.tensors import Array, dtype_of
+from penstock.core.tensors import Array
 from penstock.engines.arguments import quoted
 from penstock.engines.torch_tensors import DATATYPES, DTYPES, named
 
@@ -155,16 +156,10 @@ class Found(NamedTuple):
     """Whether it changes its inputs."""
 
 
-def made_up(inputs: Sequence[TensorSpec], rows: int, size: int) -> list[Array]:
-    """Plausible input: floats are normal, integers 0 or 1, which any vocabulary holds."""
+def make_up(inputs: Sequence[TensorSpec], rows: int, size: int) -> list[Array]:
+    """Plausible input for every tensor, the same for the same ``rows`` and ``size``."""
     rng = np.random.default_rng(rows)
-    arrays: list[Array] = []
-    for each in inputs:
-        shape = [n if n >= 0 else size if axis else rows for axis, n in enumerate(each.shape)]
-        floats = each.datatype in ("FP16", "BF16", "FP32", "FP64")
-        values = rng.standard_normal(shape) if floats else rng.integers(0, 2, shape)
-        arrays.append(np.asarray(values).astype(dtype_of(each.datatype)))
-    return arrays
+    return [made_up(each, rows, rng, size) for each in inputs]
 
 
 def find_outputs(run: Callable[[list[Array]], dict[str, Any]], inputs: tuple[TensorSpec, ...]) -> Found:
@@ -187,13 +182,13 @@ def _first_run(
 ) -> tuple[int, dict[str, Any], bool]:
     trouble = ""
     for size in _sizes(inputs):
-        arrays = made_up(inputs, 2, size)
+        arrays = make_up(inputs, 2, size)
         try:
             outputs = run(arrays)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises
             trouble = trouble or one_line(error)
             continue
-        before = made_up(inputs, 2, size)
+        before = make_up(inputs, 2, size)
         same = all(left.tobytes() == right.tobytes() for left, right in zip(before, arrays, strict=True))
         return size, outputs, not same
     raise LoadFailed(f"it cannot be run on made-up input: {trouble}")
@@ -213,7 +208,7 @@ def _others(
 def _run(
     run: Callable[[list[Array]], dict[str, Any]], inputs: tuple[TensorSpec, ...], rows: int, size: int
 ) -> dict[str, Any]:
-    return run(made_up(inputs, rows, size))
+    return run(make_up(inputs, rows, size))
 
 
 def _sizes(inputs: tuple[TensorSpec, ...]) -> tuple[int, ...]:

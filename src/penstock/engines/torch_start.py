@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from penstock.core.errors import LoadFailed
+from penstock.core.machine import cores
 from penstock.core.spec import ModelSpec
 from penstock.engines.device import Wish, choose, wanted
 from penstock.engines.memory import keep
@@ -37,18 +38,13 @@ def start(spec: ModelSpec) -> tuple[Any, int]:
         os.environ.setdefault(name, value)
     torch = require("torch", "PyTorch", "torch")
     keep()
-    threads = spec.instances.threads or _cores()
+    threads = spec.instances.threads or len(cores())
     torch.set_num_threads(threads)
     try:
         torch.set_num_interop_threads(1)
     except RuntimeError:
         pass  # PyTorch takes it once in a process, before its first parallel work
     return torch, threads
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells (macOS does not)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """How much memory models take: measured where they were loaded before, else estimated from their files."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from msgspec import Struct
 
+from penstock.core import machine
 from penstock.core.ports import Session
 from penstock.engines.memory import trim
 from penstock.repository.watch import Load, Print
@@ -28,11 +27,7 @@ def own() -> int:
     What was freed is given back first: else some of it counts, and some of what comes next does not.
     """
     trim()
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-    except OSError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return machine.resident()
 
 
 def resident(sessions: Sequence[Session]) -> int:

@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.core import machine
 from penstock.core.errors import InstanceLost, LoadFailed, PenstockError, one_line
 from penstock.core.importing import find
 from penstock.core.ports import Engine, Session
@@ -19,7 +20,6 @@ from penstock.core.spec import Isolation, ModelSpec
 from penstock.engines import ENGINES, FILES, usual
 from penstock.serving.synthesize import prepare
 from penstock.serving.warmup import Warm, choose_layout, warm
-from penstock.workers import machine
 from penstock.workers.worker import Worker
 
 log = logging.getLogger("penstock.serving")

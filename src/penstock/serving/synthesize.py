@@ -1,15 +1,14 @@
 """Made-up inputs for a model of which only the signature is known."""
 
 from collections.abc import Sequence
-from math import prod
 from time import monotonic
 
 import numpy as np
 
 from penstock.core.errors import InstanceLost, one_line
 from penstock.core.ports import Session
-from penstock.core.spec import Signature, TensorSpec
-from penstock.core.tensors import Array, dtype_of
+from penstock.core.samples import made_up
+from penstock.core.spec import Signature
 from penstock.core.types import Tensors
 
 VECTOR_SIZES = (16, 1, 8, 32, 64, 224)
@@ -21,26 +20,8 @@ IMAGE_SIZES = (64, 224, 32, 16, 8, 1)
 
 
 def synthesize(signature: Signature, rows: int, rng: np.random.Generator, size: int = 1) -> Tensors:
-    """Plausible inputs: variable axes are ``rows`` (axis 0) or ``size`` (the others) long.
-
-    Floats are normal; integers are 0 or 1, which any vocabulary holds; BYTES are digits.
-    The first two rows differ, so that rows which influence each other are found out.
-    """
-    return {spec.name: _made_up(spec, rows, rng, size) for spec in signature.inputs}
-
-
-def _made_up(spec: TensorSpec, rows: int, rng: np.random.Generator, size: int) -> Array:
-    shape = [length if length >= 0 else size if axis else rows for axis, length in enumerate(spec.shape)]
-    if spec.datatype == "BYTES":
-        digits = [b"%d" % digit for digit in rng.integers(0, 10, prod(shape))]
-        return np.array(digits, dtype=object).reshape(shape)
-    dtype = dtype_of(spec.datatype)
-    if spec.datatype in ("FP16", "FP32", "FP64", "BF16"):
-        return np.asarray(rng.standard_normal(shape)).astype(dtype)
-    bits = np.asarray(rng.integers(0, 2, shape))
-    if bits.ndim and len(bits) > 1:
-        bits[1] = 1 - bits[0]
-    return bits.astype(dtype)
+    """Inputs by name, with variable axes ``rows`` (axis 0) or ``size`` (the others) long."""
+    return {spec.name: made_up(spec, rows, rng, size) for spec in signature.inputs}
 
 
 def find_size(session: Session, rng: np.random.Generator) -> tuple[int | None, str]:

@@ -1,6 +1,6 @@
 """What is measured when a session comes up: whether rows batch, what batches cost, where they run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from statistics import median
 from time import perf_counter
@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from penstock.core.errors import InstanceLost, one_line
 from penstock.core.ports import Session
+from penstock.core.samples import near, powers
 from penstock.core.spec import Instances, Isolation, ModelSpec, Signature
-from penstock.core.tensors import Array
 from penstock.core.types import Tensors
 from penstock.serving.synthesize import find_size, synthesize
 
@@ -142,20 +142,9 @@ def _compare(alone: Sequence[Tensors], whole: Tensors) -> str:
             return f"axis 0 of output {name!r} does not follow the rows: {shapes}"
         if any(part.shape[1:] != batch.shape[1:] for part in parts):
             return f"output {name!r} has another shape when rows run together"
-        if not _agree(np.concatenate(parts), batch):
+        if not near(np.concatenate(parts), batch):
             return f"output {name!r} of a row changes with the rows beside it"
     return ""
-
-
-def _agree(alone: Array, batch: Array) -> bool:
-    """Equal; floats within a part of the output's scale: 1/1000, and 1/50 for 16 bits."""
-    if alone.dtype.kind in "OSUbiu":
-        return bool(np.array_equal(alone, batch))
-    left, right = alone.astype(np.float64), batch.astype(np.float64)
-    finite = np.abs(left[np.isfinite(left)])
-    part = 1e-3 if alone.dtype.itemsize > 2 else 2e-2
-    scale = float(finite.max()) if finite.size else 0.0
-    return bool(np.allclose(left, right, rtol=0.0, atol=part * scale, equal_nan=True))
 
 
 # -- what do batches cost? --------------------------------------------------------------------------
@@ -181,7 +170,7 @@ def sweep(
     samples: list[Sample] = []
     per_row: dict[int, float] = {}
     last = 0.0
-    for rows in _powers(max_rows if batched else 1):
+    for rows in powers(max_rows if batched else 1):
         if samples and (clock() + 2 * last * (_WARM_RUNS + _RUNS) > end or rows > 4 * _knee(per_row)):
             break
         inputs = synthesize(session.signature, rows, rng, size)
@@ -214,14 +203,6 @@ def _measure(session: Session, inputs: Tensors, end: float, clock: Clock) -> lis
         session.run(inputs)
         seconds.append(clock() - start)
     return seconds
-
-
-def _powers(most: int) -> Iterator[int]:
-    rows = 1
-    while rows < most:
-        yield rows
-        rows *= 2
-    yield most
 
 
 # -- where do they run? -----------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from threading import Thread
 from typing import IO
 
+from penstock.core import machine
+
 log = logging.getLogger("penstock.model")
 
 CHILD = "penstock.workers.child"
@@ -116,11 +118,7 @@ class Process:
 
     def resident(self) -> int:
         """Bytes of memory that it holds now; 0 where the system does not tell."""
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as file:  # noqa: PTH123 - cheaper than a Path
-                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, IndexError, ValueError):
-            return 0
+        return machine.resident(self.pid)
 
 
 def environment(ours: Mapping[str, str], threads: int) -> dict[str, str]:

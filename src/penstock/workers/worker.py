@@ -9,13 +9,13 @@ from weakref import ReferenceType, ref
 import numpy as np
 from msgspec.structs import replace
 
-from penstock.core import errors
+from penstock.core import errors, machine
 from penstock.core.errors import InstanceLost, LoadFailed, PenstockError
 from penstock.core.ports import Restartable
 from penstock.core.spec import ModelSpec
 from penstock.core.tensors import Array
 from penstock.core.types import Tensors
-from penstock.workers import machine, messages
+from penstock.workers import messages
 from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Ran, Refused, Run
 from penstock.workers.process import Process
 from penstock.workers.segment import Block, Joined, Segment, join, room, view

@@ -1,4 +1,4 @@
-"""What the machine has to share out: cores for each process, and memory for how many."""
+"""What the machine has to share out: cores for each process, memory for how many, and who holds it."""
 
 import os
 from collections.abc import Sequence
@@ -13,6 +13,15 @@ def cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
+
+
+def resident(pid: int | str = "self") -> int:
+    """Bytes of memory that a process holds now; 0 where the system does not tell (it is Linux that does)."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def place(count: int, threads: int, cores: Sequence[int]) -> list[tuple[int, ...]]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from penstock.workers import machine
-from penstock.workers.machine import affordable, place
+from penstock.core import machine
+from penstock.core.machine import affordable, place
 
 
 @pytest.mark.parametrize(
