@@ -74,14 +74,15 @@ def _changed(values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, A
 
 def overlay(defaults: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     """``values``, which have been checked, over what is there without them."""
-    return msgspec.convert(_merged(msgspec.to_builtins(defaults), values), ModelSpec)
+    return msgspec.convert(merged(msgspec.to_builtins(defaults), values), ModelSpec)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, section by section."""
     out = dict(below)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
-        out[key] = _merged(out[key], value) if both else value
+        out[key] = merged(out[key], value) if both else value
     return out
 
 

@@ -1,0 +1,112 @@
+"""A loaded model in a child process: batches of real rows, timed, and answers written down."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from time import perf_counter, process_time
+
+import numpy as np
+
+from penstock.core import machine
+from penstock.core.ports import Session
+from penstock.core.types import Tensors
+from penstock.optimize.messages import Spin, Spun
+from penstock.optimize.samples import Samples, length
+
+WARM = 2.0
+"""Seconds that the first runs at a batch size may take at the most, all shapes included."""
+LEAST = 2
+"""First runs of each shape, which compile, allocate and fill caches."""
+
+
+class Running:
+    """A session and the rows that it is run on; blocks."""
+
+    def __init__(self, session: Session, samples: Samples) -> None:
+        self._session = session
+        self._samples = samples
+        self._batches: dict[int, list[Tensors]] = {}
+
+    def spin(self, ask: Spin) -> Spun:
+        """Time ``ask.runs`` batches on ``ask.instances`` threads, which take the next one each in turn."""
+        batches = self._warm(ask.rows)
+        numbers = count()
+        deadline = perf_counter() + ask.limit
+
+        def work() -> list[tuple[float, int]]:
+            done: list[tuple[float, int]] = []
+            while (at := next(numbers)) < ask.runs:
+                batch = batches[(ask.start + at) % len(batches)]
+                began = perf_counter()
+                self._session.run(batch)
+                ended = perf_counter()
+                done.append((ended - began, length(batch)))
+                if ended > deadline:
+                    break
+            return done
+
+        cpu, began = process_time(), perf_counter()
+        done = side_by_side(work, ask.instances)
+        wall, cpu = perf_counter() - began, process_time() - cpu
+        seconds = tuple(each for each, _ in done)
+        return Spun(seconds, sum(rows for _, rows in done), wall, cpu, machine.resident())
+
+    def answer(self, out: Path, rows: int, seconds: float) -> tuple[int, ...]:
+        """Outputs of the samples in batches of ``rows``, until ``seconds`` (0: no limit) have passed.
+
+        Returns how many rows of each group were run.
+        """
+        end = perf_counter() + (seconds or float("inf"))
+        groups: list[Tensors] = []
+        counts: list[int] = []
+        for group in self._samples.groups:
+            parts: list[Tensors] = []
+            for batch in Samples((group,)).batches(rows):
+                if perf_counter() > end and (parts or groups):
+                    break
+                parts.append({name: np.array(array) for name, array in self._session.run(batch).items()})
+            counts.append(min(length(group), len(parts) * rows))
+            if parts:
+                groups.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        Samples(tuple(groups)).save(out)
+        return tuple(counts)
+
+    def _warm(self, rows: int) -> list[Tensors]:
+        """Batches of just so many rows, each shape of which was run before."""
+        known = self._batches.get(rows)
+        if known is not None:
+            return known
+        batches = cut(self._samples, rows)
+        end = perf_counter() + WARM
+        seen: dict[tuple[tuple[int, ...], ...], int] = {}
+        for batch in batches:
+            shape = tuple(array.shape for array in batch.values())
+            while seen.get(shape, 0) < LEAST:
+                self._session.run(batch)
+                seen[shape] = seen.get(shape, 0) + 1
+        for batch in batches:  # sizes inside may hang on what is in the rows, not on their shapes alone
+            if perf_counter() > end:
+                break
+            self._session.run(batch)
+        self._batches[rows] = batches
+        return batches
+
+
+def cut(samples: Samples, rows: int) -> list[Tensors]:
+    """Batches of just so many rows each: a group that has fewer gives what it has over and over."""
+    batches: list[Tensors] = []
+    for group in samples.groups:
+        there = length(group)
+        for at in range(0, max(there - rows, 0) + 1, rows):
+            places = np.arange(at, at + rows) % there
+            batches.append({name: np.ascontiguousarray(array[places]) for name, array in group.items()})
+    return batches
+
+
+def side_by_side(work: Callable[[], Sequence[tuple[float, int]]], threads: int) -> list[tuple[float, int]]:
+    """The same in so many threads; in this one where that is enough."""
+    if threads == 1:
+        return list(work())
+    with ThreadPoolExecutor(threads) as pool:
+        return [each for done in [pool.submit(work) for _ in range(threads)] for each in done.result()]

@@ -1,0 +1,173 @@
+"""The values of a search: artefacts and how they were made, candidates, what was measured, what is wanted."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from penstock.core.spec import Scalar
+
+Objective: TypeAlias = Literal["latency", "throughput", "cost", "energy"]
+"""Seconds for one row; rows a second; processor seconds a row; joules a row."""
+
+Options: TypeAlias = Mapping[str, Scalar]
+"""Of a pass; plain values, so that they can be written down."""
+
+
+class Targets(Struct, frozen=True, kw_only=True):
+    """What is to be held, and what to spend least of."""
+
+    minimize: Objective = "latency"
+    max_drop: float = 0.01
+    """How much the metric (a part of one, see ``accuracy``) may fall, at 95 % confidence."""
+    p99_ms: float = 0.0
+    """Latency that a variant must hold, batches included; 0: none."""
+    metric: str = ""
+    """A name in ``accuracy.METRICS`` or ``"module:function"``; empty: by labels and outputs."""
+
+
+class Step(Struct, frozen=True):
+    """One pass that was applied: by name, with its options, and the versions of the packages that it used."""
+
+    name: str
+    options: Options = {}
+    versions: Mapping[str, str] = {}
+
+
+class Offer(Struct, frozen=True):
+    """What a pass could do to an artefact."""
+
+    name: str
+    options: Options = {}
+
+    @property
+    def label(self) -> str:
+        """Short and unique among a pass's offers, e.g. ``int8-onnx[entropy]``."""
+        told = ",".join(str(value) for value in self.options.values())
+        return f"{self.name}[{told}]" if told else self.name
+
+
+class Artefact(Struct, frozen=True, kw_only=True):
+    """A model's file as a pass left it; ``source`` is the original."""
+
+    name: str
+    """``source``, or the labels of its passes joined by ``+``."""
+    file: str
+    """Path; what belongs to it (weights) lies beside it in a folder of its own."""
+    engines: tuple[str, ...]
+    """Those that read it, the usual one first."""
+    steps: tuple[Step, ...] = ()
+    settings: Mapping[str, Any] = {}
+    """What it needs in ``model.toml``, as nested values: ``{"openvino": {"precision": "bf16"}}``."""
+    alone: bool = False
+    """Rows influence each other when they run together, so they may not be batched."""
+    bytes: int = 0
+    """Of its files."""
+    seconds: float = 0.0
+    """That the last pass took."""
+    offers: tuple[Offer, ...] = ()
+    """What could be done to it next."""
+
+
+class Candidate(Struct, frozen=True, order=True):
+    """An artefact on an engine, laid out over the cores."""
+
+    artefact: str
+    engine: str
+    instances: int
+    """Batches at once."""
+    threads: int
+    """Compute threads of each."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.artefact} on {self.engine}, {self.instances} × {self.threads}"
+
+
+class Interval(Struct, frozen=True):
+    """An estimate with its 95 % confidence interval."""
+
+    low: float
+    mid: float
+    high: float
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """Throughput with batches of so many rows on all instances at once; medians over rounds."""
+
+    rows: int
+    run_ms: float
+    """One batch."""
+    p99_ms: float
+    rows_per_s: float
+    gain: Interval
+    """Over the baseline's at the same size, round by round."""
+    cpu_ms: float
+    """Processor time, of all threads, for one row."""
+    joules: float | None = None
+    """For one row; None where nothing tells."""
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What was measured of a candidate, interleaved with the baseline."""
+
+    rounds: int
+    p50_ms: float
+    """One row alone, over all runs."""
+    p99_ms: float
+    speedup: Interval
+    """The baseline's time for one row over the candidate's on the same rows, round by round."""
+    batches: tuple[Batch, ...]
+    """By size; the first is of one row."""
+    load_s: float
+    memory_bytes: int
+    """By which its processes grew, the framework included."""
+    file_bytes: int
+
+
+class Agreement(Struct, frozen=True, kw_only=True):
+    """How good the answers stayed, on samples that were not used to calibrate."""
+
+    metric: str
+    drop: float
+    """Estimate of what was lost; at or below 0 nothing was."""
+    upper: float
+    """Upper end of the one-sided 95 % confidence interval of the drop."""
+    max_drop: float
+    rows: int
+    passed: bool
+    """``upper`` is within ``max_drop``, and nothing else is wrong."""
+    reference: float | None = None
+    """The metric of the original, where it has one by itself (with labels)."""
+    value: float | None = None
+    """The candidate's."""
+    others: Mapping[str, float] = {}
+    """Further measures of likeness, for the report: ``top1``, ``cosine``, ``relative`` …"""
+    why: str = ""
+    """A sentence where it did not pass."""
+
+
+Depth: TypeAlias = Literal["screen", "full", "confirm"]
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """A candidate that was measured."""
+
+    candidate: Candidate
+    depth: Depth
+    figures: Figures
+    agreement: Agreement
+    batched: bool = True
+    """Whether rows give the same answers in whatever company."""
+    repeats: bool = True
+    """Whether it gives the same answers twice."""
+    device: str = "cpu"
+    seconds: float = 0.0
+    """That the trial took."""
+
+
+class Refused(Struct, frozen=True):
+    """A pass or a trial that came to nothing, and the sentence that says why."""
+
+    reason: str
+    seconds: float = 0.0
