@@ -171,3 +171,59 @@ class Refused(Struct, frozen=True):
 
     reason: str
     seconds: float = 0.0
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """What is to be run, and why."""
+
+    winner: Candidate | None
+    """None: keep the original as it is."""
+    max_rows: int = 0
+    """Most rows in a batch with which it holds the targets; 0: it need not be bounded."""
+    reasons: tuple[str, ...] = ()
+    """Three lines: what it gains, how good the answers stayed, what was in the way or what it would take."""
+    front: tuple[Candidate, ...] = ()
+    """Those that no other honest one beats in everything: latency, throughput, drop, memory."""
+    rejected: Mapping[str, str] = {}
+    """A sentence by candidate's label, for every one that was not eligible."""
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far a search is, told after every step."""
+
+    doing: str
+    """What comes next, in a few words; empty at the end."""
+    spent: float
+    """Seconds, those of earlier runs that were taken up again not included."""
+    budget: float
+    trials: tuple[Trial, ...]
+    """All so far, in the order in which they were made; the first is the baseline's."""
+    refused: Mapping[str, str] = {}
+    """Why something could not be made or measured, by its label."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """A whole search, as it is written to ``variant.json`` and shown in reports."""
+
+    model: str
+    version: str
+    digest: str
+    """SHA-256 of the original's files."""
+    targets: Targets
+    choice: Choice
+    baseline: Candidate
+    trials: tuple[Trial, ...]
+    artefacts: Mapping[str, Artefact]
+    refused: Mapping[str, str]
+    """Why something could not be made or measured, by its label."""
+    rows: tuple[int, int]
+    """Samples that calibrated, and samples that judged."""
+    labelled: bool
+    seconds: float
+    """Of work, earlier runs that were taken up again included."""
+    complete: bool
+    """Whether the search came to its end, or the budget to its own before."""
+    machine: Mapping[str, Any]
+    """Processor, cores, system, versions of packages."""
+    applied: str = ""
+    """The folder of the new version, where one was written."""
