@@ -10,7 +10,7 @@ import msgspec
 
 from penstock import __version__
 from penstock.cli.measure import Row, draw
-from penstock.core.machine import cores
+from penstock.core.machine import cores, processor
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -137,13 +137,3 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "penstock": __version__,
     }
-
-
-def processor() -> str:
-    """The processor's name, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

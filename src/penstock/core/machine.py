@@ -1,6 +1,7 @@
 """What the machine has to share out: cores for each process, memory for how many, and who holds it."""
 
 import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,16 @@ def resident(pid: int | str = "self") -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def place(count: int, threads: int, cores: Sequence[int]) -> list[tuple[int, ...]]:

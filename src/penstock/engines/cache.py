@@ -25,7 +25,7 @@ def folder(spec: ModelSpec, engine: str, *key: str | Path) -> Path | None:
     base = _named(spec.cache) if spec.cache else _usual()
     if base is None:
         return None
-    path = base / engine / _digest(key) if key else base / engine
+    path = base / engine / digest(*key)[:32] if key else base / engine
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -75,16 +75,17 @@ def _usual() -> Path | None:
         return None
 
 
-def _digest(key: tuple[str | Path, ...]) -> str:
-    digest = hashlib.sha256()
+def digest(*key: str | Path) -> str:
+    """SHA-256 (hex) of words and whole files; of a file its name counts, too."""
+    made = hashlib.sha256()
     for part in key:
         if isinstance(part, str):
-            _add(digest, "word", part)
+            _add(made, "word", part)
             continue
         for file in _files(part):
             with file.open("rb") as data:
-                _add(digest, file.name, hashlib.file_digest(data, "sha256").hexdigest())
-    return digest.hexdigest()[:32]
+                _add(made, file.name, hashlib.file_digest(data, "sha256").hexdigest())
+    return made.hexdigest()
 
 
 def _files(path: Path) -> list[Path]:

@@ -18,7 +18,6 @@ from penstock.engines import ENGINES, FILES
 from penstock.engines.memory import trim
 from penstock.optimize.messages import (
     Answer,
-    Answered,
     Ask,
     Crafted,
     Failed,
@@ -35,14 +34,20 @@ from penstock.optimize.running import Running
 from penstock.optimize.samples import Samples
 from penstock.optimize.types import Artefact, Offer, Step
 from penstock.repository.spec import merged
+from penstock.workers.child import die_with, prefer_as_victim
 
 LONGEST = 1000
 """Characters of a reason."""
 
 
-def main() -> None:
-    """Answers the questions on stdin, a line each, until it ends; what libraries print goes to stderr."""
+def main(lifeline: int) -> None:
+    """Answers the questions on stdin, a line each, until it ends; what libraries print goes to stderr.
+
+    ``lifeline`` is a pipe that ends with the parent, and so does this process.
+    """
     faulthandler.enable()
+    die_with(lifeline)
+    prefer_as_victim()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     decoder: msgspec.json.Decoder[Ask] = msgspec.json.Decoder(Ask)
@@ -71,7 +76,7 @@ class Work:
                 case Spin():
                     return self._loaded().spin(ask)
                 case Answer():
-                    return Answered(self._loaded().answer(Path(ask.out), ask.rows, ask.seconds))
+                    return self._loaded().answer(ask)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a library raises is the answer
             return Failed(said(error))
 
@@ -153,4 +158,4 @@ def _extend(path: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

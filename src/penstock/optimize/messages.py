@@ -102,6 +102,8 @@ class Answer(Struct, frozen=True, tag=True):
 
     out: str
     rows: int
+    most: int = 0
+    """Rows of each group, from its front; 0: all."""
     seconds: float = 0.0
     """After which no further batch begins; 0: never."""
 

@@ -58,17 +58,21 @@ class Child:
     def __init__(self, folder: Path, threads: int, memory: int, memos: Sequence[Memo] = ()) -> None:
         """``folder`` is its working directory, ``memory`` the bytes that it may hold (0: any)."""
         self._memory = memory
+        self._closed = False
         self._decoder: msgspec.json.Decoder[Tell] = msgspec.json.Decoder(Tell)
-        with ExitStack() as kept:
+        with ExitStack() as kept, ExitStack() as theirs:
             self._words = kept.enter_context(tempfile.TemporaryFile(dir=folder))
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "penstock.optimize.child"],
+            lifeline, self._lifeline = os.pipe()
+            theirs.callback(os.close, lifeline)
+            kept.callback(os.close, self._lifeline)
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-m", "penstock.optimize.child", str(lifeline)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._words,
                 cwd=folder,
                 env=environment(os.environ, threads) | {"PYTHONWARNINGS": "ignore"},
-                pass_fds=[memo.fd for memo in memos],
+                pass_fds=[lifeline, *(memo.fd for memo in memos)],
                 start_new_session=True,
             )
             kept.pop_all()
@@ -134,11 +138,15 @@ class Child:
 
     def close(self) -> None:
         """End it and what it started, at once; any number of times."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             os.killpg(self._process.pid, 9)
         except (ProcessLookupError, PermissionError):
             pass
         self._process.wait()
+        os.close(self._lifeline)
         for stream in (self._asks, self._answers, self._words):
             try:
                 stream.close()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from math import inf
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -11,7 +12,7 @@ import numpy as np
 from penstock.core import machine
 from penstock.core.ports import Session
 from penstock.core.types import Tensors
-from penstock.optimize.messages import Spin, Spun
+from penstock.optimize.messages import Answer, Answered, Spin, Spun
 from penstock.optimize.samples import Samples, length
 
 WARM = 2.0
@@ -52,25 +53,23 @@ class Running:
         seconds = tuple(each for each, _ in done)
         return Spun(seconds, sum(rows for _, rows in done), wall, cpu, machine.resident())
 
-    def answer(self, out: Path, rows: int, seconds: float) -> tuple[int, ...]:
-        """Outputs of the samples in batches of ``rows``, until ``seconds`` (0: no limit) have passed.
-
-        Returns how many rows of each group were run.
-        """
-        end = perf_counter() + (seconds or float("inf"))
+    def answer(self, ask: Answer) -> Answered:
+        """Run the samples and save their outputs, group by group."""
+        end = perf_counter() + (ask.seconds or inf)
         groups: list[Tensors] = []
         counts: list[int] = []
         for group in self._samples.groups:
-            parts: list[Tensors] = []
-            for batch in Samples((group,)).batches(rows):
-                if perf_counter() > end and (parts or groups):
+            part = {name: array[: ask.most or None] for name, array in group.items()}
+            done: list[Tensors] = []
+            for batch in Samples((part,)).batches(ask.rows):
+                if perf_counter() > end and (done or groups):
                     break
-                parts.append({name: np.array(array) for name, array in self._session.run(batch).items()})
-            counts.append(min(length(group), len(parts) * rows))
-            if parts:
-                groups.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-        Samples(tuple(groups)).save(out)
-        return tuple(counts)
+                done.append({name: np.array(array) for name, array in self._session.run(batch).items()})
+            counts.append(min(length(part), len(done) * ask.rows))
+            if done:
+                groups.append({name: np.concatenate([each[name] for each in done]) for name in done[0]})
+        Samples(tuple(groups)).save(Path(ask.out))
+        return Answered(tuple(counts))
 
     def _warm(self, rows: int) -> list[Tensors]:
         """Batches of just so many rows, each shape of which was run before."""

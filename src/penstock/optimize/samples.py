@@ -1,5 +1,6 @@
 """Sample data: rows of a model's inputs, with or without labels, grouped by shape where lengths vary."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,19 @@ class Samples(Struct, frozen=True, eq=False):
             for at in range(0, length(group), size):
                 yield {name: array[at : at + size] for name, array in group.items()}
 
+    def digest(self) -> str:
+        """SHA-256 (hex) of all of it."""
+        made = hashlib.sha256()
+        for part in self._parts():
+            made.update(part)
+        return made.hexdigest()
+
     def save(self, file: Path) -> None:
         """All datatypes as V2 writes them, behind a header; labels, too."""
+        with file.open("wb") as stream:
+            stream.writelines(self._parts())
+
+    def _parts(self) -> list[bytes]:
         tensors = [
             (f"{at}/{name}", array) for at, group in enumerate(self.groups) for name, array in group.items()
         ]
@@ -78,9 +90,7 @@ class Samples(Struct, frozen=True, eq=False):
             for (name, array), blob in zip(tensors, blobs, strict=True)
         ]
         head = msgspec.json.encode(told)
-        with file.open("wb") as stream:
-            stream.write(len(head).to_bytes(8, "little") + head)
-            stream.writelines(blobs)
+        return [len(head).to_bytes(8, "little"), head, *blobs]
 
     @classmethod
     def load(cls, file: Path) -> "Samples":

@@ -67,6 +67,8 @@ class Artefact(Struct, frozen=True, kw_only=True):
     """That the last pass took."""
     offers: tuple[Offer, ...] = ()
     """What could be done to it next."""
+    declined: Mapping[str, str] = {}
+    """Why a pass that looked at it failed, by name; most often a package that is not installed."""
 
 
 class Candidate(Struct, frozen=True, order=True):

@@ -31,8 +31,8 @@ def main(channel: int, lifeline: int) -> None:
     """Serve the socket until it ends; ``lifeline`` is a pipe that ends with the server."""
     faulthandler.enable()
     _leave_stops_to_the_server()
-    _die_with(lifeline)
-    _prefer_as_victim()
+    die_with(lifeline)
+    prefer_as_victim()
     wire = Channel(socket.socket(fileno=channel))
     os.register_at_fork(after_in_child=wire.close)  # or the server would wait for us when we have ended
     try:
@@ -165,7 +165,7 @@ def _leave_stops_to_the_server() -> None:
         signal.signal(number, lambda *_: None)
 
 
-def _die_with(lifeline: int) -> None:
+def die_with(lifeline: int) -> None:
     """The kernel ends us, and what we fork, when the server ends, though the model be in an endless loop.
 
     SIGIO, whose default is to end the process, comes when the other end of the pipe is closed.
@@ -175,7 +175,7 @@ def _die_with(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _prefer_as_victim() -> None:
+def prefer_as_victim() -> None:
     """When memory runs out the kernel is to end a worker, which comes back, and not the server."""
     try:
         Path("/proc/self/oom_score_adj").write_text("500")

@@ -44,7 +44,7 @@ class Worker:
         ``begun`` is called with the worker when there is a process, which from then on can be killed.
         Raises LoadFailed or BadSetting with the engine's reason.
         """
-        self._ask = Open(engine, spec, str(files), _path(), tuple(cores))
+        self._ask = Open(engine, spec, str(files), import_path(), tuple(cores))
         self._name = name
         self._patience = spec.instances.start_s
         self.warm_up: Callable[[Restartable], object] | None = None
@@ -241,7 +241,7 @@ class Slot:
         return {block.name: view(root, block).copy() for block in blocks}
 
 
-def _path() -> tuple[str, ...]:
+def import_path() -> tuple[str, ...]:
     """Ours; what is no text is passed over by ``import`` as well."""
     return tuple(each for each in sys.path if isinstance(each, str))
 

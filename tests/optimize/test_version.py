@@ -1,0 +1,78 @@
+import json
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.spec import ModelSpec
+from penstock.optimize.types import Artefact, Candidate, Choice
+from penstock.optimize.version import next_version, settings, toml
+from penstock.repository.spec import overlay
+from penstock.repository.versions import natural
+
+ARTEFACT = Artefact(name="int8", file="/there/model.xml", engines=("openvino",))
+WINNER = Candidate("int8", "openvino", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        (["1"], "2"),
+        (["1", "9", "10"], "11"),
+        (["v1", "v9"], "v10"),
+        (["2024-01"], "2024-2"),
+        (["blue"], "blue-2"),
+    ],
+)
+def test_the_next_version_comes_after_all_that_are_there(versions, expected):
+    assert expected == next_version(versions, versions[0])
+    assert natural(expected) > max(map(natural, versions))
+
+
+scalars = st.one_of(
+    st.text(), st.integers(-(2**62), 2**62), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)
+)
+tables = st.recursive(
+    st.dictionaries(st.text(min_size=1), scalars, max_size=4),
+    lambda inner: st.dictionaries(st.text(min_size=1), st.one_of(scalars, inner), max_size=4),
+    max_leaves=12,
+)
+
+
+def bare(values):
+    """Without tables that say nothing, which are not written."""
+    kept = {key: bare(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in kept.items() if value != {}}
+
+
+@given(tables)
+def test_what_is_written_as_toml_is_read_as_it_was(values):
+    assert bare(values) == bare(tomllib.loads(toml(values)))
+
+
+def test_settings_hold_the_layout_the_engine_and_what_the_artefact_needs():
+    artefact = Artefact(
+        name="bf16",
+        file="/there/model.onnx",
+        engines=("openvino",),
+        settings={"openvino": {"precision": "bf16"}},
+    )
+    values = settings(artefact, WINNER, Choice(winner=WINNER, max_rows=16), 20.0)
+    spec = overlay(ModelSpec(), tomllib.loads(toml(values)))
+    assert (spec.engine, spec.file, spec.openvino.precision) == ("openvino", "model.onnx", "bf16")
+    assert (
+        spec.instances.count, spec.instances.threads, spec.batching.max_rows, spec.target.p99_ms,
+    ) == (1, 2, 16, 20.0)  # fmt: skip
+
+
+@pytest.mark.parametrize(("alone", "max_rows"), [(True, 0), (False, 1)])
+def test_rows_that_influence_each_other_are_never_batched(alone, max_rows):
+    artefact = Artefact(name="dynamic", file="/there/model.onnx", engines=("onnx",), alone=alone)
+    values = settings(artefact, WINNER, Choice(winner=WINNER, max_rows=max_rows), 0.0)
+    assert values["batching"] == {"policy": "none"}
+
+
+def test_strings_of_json_are_strings_of_toml():
+    text = 'quotes " and \\ and \n and ü'
+    assert text == tomllib.loads(f"x = {json.dumps(text)}")["x"]
