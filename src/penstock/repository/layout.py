@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,7 @@ from penstock.core.errors import BadSetting
 from penstock.core.spec import ModelSpec
 from penstock.engines import FILES, reads
 from penstock.repository.spec import PIPELINE, SPEC, TRITON, read_spec
+from penstock.repository.version import lay, read_own
 from penstock.repository.versions import natural
 
 Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
@@ -22,11 +23,18 @@ _MAX_FILES, _MAX_DEPTH = 10_000, 8
 
 
 class VersionFolder(Struct, frozen=True):
-    """One version: ``path`` is the model's file, ``fingerprint`` covers all files of its folder."""
+    """One version: ``path`` is the model's file, ``fingerprint`` covers all files of its folder.
+
+    ``own`` is what its own model.toml says, and ``spec`` the model's with that laid over it, or None
+    where there is no such file; ``error`` says why the version cannot be served as that file wants it.
+    """
 
     version: str
     path: Path
     fingerprint: Fingerprint
+    own: Mapping[str, Any] = {}
+    spec: ModelSpec | None = None
+    error: str = ""
 
 
 class ModelFolder(Struct, frozen=True):
@@ -58,7 +66,8 @@ def read(folder: Path, defaults: ModelSpec, known: ModelFolder | None = None) ->
             spec, warnings = known.spec, known.warnings
         else:
             spec, warnings = read_spec(folder, defaults)
-        versions, doubts = _versions(folder, spec)
+        same = known.versions if known is not None and known.spec is spec else {}
+        versions, doubts = _versions(folder, spec, same)
         error = "" if versions else _misplaced(folder)
     except BadSetting as reason:
         return ModelFolder(folder.name, None, str(reason), settings)
@@ -76,20 +85,23 @@ _SETTINGS = (SPEC, TRITON, PIPELINE)
 _NO_SETTINGS = tuple((name, -1, 0) for name in _SETTINGS)
 
 
-def _versions(folder: Path, spec: ModelSpec) -> tuple[dict[str, VersionFolder], tuple[str, ...]]:
+def _versions(
+    folder: Path, spec: ModelSpec, known: Mapping[str, VersionFolder]
+) -> tuple[dict[str, VersionFolder], tuple[str, ...]]:
+    """``known``: what was found last time, under the same ``spec``."""
     alone = folder / PIPELINE
     if alone.is_file():
         return {"1": VersionFolder("1", alone, (stamp(alone, PIPELINE),))}, _beside(folder, spec)
     if spec.steps:
-        return _of_steps(folder), ()
-    return _of_files(folder, spec)
+        return _of_steps(folder, spec, known), ()
+    return _of_files(folder, spec, known)
 
 
 def _beside(folder: Path, spec: ModelSpec) -> tuple[str, ...]:
     """What a pipeline in the model's own folder leaves unread."""
     if spec.steps:
         raise BadSetting(f"{folder} holds {PIPELINE} and an ensemble in {TRITON}; remove one of them")
-    versions, doubts = _of_files(folder, spec)
+    versions, doubts = _of_files(folder, spec, {})
     unread = (
         f"{folder / name} is not read because of {folder / PIPELINE}, which is version 1; move that into "
         "a version's folder"
@@ -98,24 +110,51 @@ def _beside(folder: Path, spec: ModelSpec) -> tuple[str, ...]:
     return (*unread, *doubts)
 
 
-def _of_steps(folder: Path) -> dict[str, VersionFolder]:
+def _of_steps(folder: Path, spec: ModelSpec, known: Mapping[str, VersionFolder]) -> dict[str, VersionFolder]:
     """Of an ensemble: folders with a number for a name, whatever is in them, else just version 1."""
     numbers = [entry for entry in _visible(folder) if entry.name.isdecimal() and entry.is_dir()]
-    found = {entry.name: VersionFolder(entry.name, entry, fingerprint(entry)) for entry in numbers}
-    return found or {"1": VersionFolder("1", folder, ())}
+    found = {entry.name: _version(entry, spec, known.get(entry.name)) for entry in numbers}
+    there = {name: version for name, version in found.items() if version is not None}
+    return there or {"1": VersionFolder("1", folder, ())}
 
 
-def _of_files(folder: Path, spec: ModelSpec) -> tuple[dict[str, VersionFolder], tuple[str, ...]]:
+def _of_files(
+    folder: Path, spec: ModelSpec, known: Mapping[str, VersionFolder]
+) -> tuple[dict[str, VersionFolder], tuple[str, ...]]:
     found: dict[str, VersionFolder] = {}
     doubts: list[str] = []
     for entry in sorted(_visible(folder), key=lambda entry: natural(entry.name)):
         try:
-            file = model_file(entry, spec) if entry.is_dir() else None
-            if file is not None:
-                found[entry.name] = VersionFolder(entry.name, file, fingerprint(entry))
+            version = _version(entry, spec, known.get(entry.name)) if entry.is_dir() else None
+            if version is not None:
+                found[entry.name] = version
         except (BadSetting, OSError) as error:
             doubts.append(str(error))
     return found, tuple(doubts)
+
+
+def _version(folder: Path, spec: ModelSpec, known: VersionFolder | None) -> VersionFolder | None:
+    """The version in ``folder``; None when it is none. One with settings of its own is always one."""
+    if not (folder / SPEC).is_file():
+        file = _file(folder, spec)
+        return None if file is None else VersionFolder(folder.name, file, fingerprint(folder))
+    prints = fingerprint(folder)
+    if known is not None and known.fingerprint == prints:
+        return known
+    try:
+        own = read_own(folder)
+        whole = lay(spec, own, folder / SPEC)
+        file = _file(folder, whole)
+    except BadSetting as error:
+        return VersionFolder(folder.name, folder / SPEC, prints, error=str(error))
+    if file is None:
+        return VersionFolder(folder.name, folder / SPEC, prints, error=_lacks(folder, whole))
+    return VersionFolder(folder.name, file, prints, own, whole)
+
+
+def _file(folder: Path, spec: ModelSpec) -> Path | None:
+    """As ``model_file``; an ensemble has none but its folder."""
+    return folder if spec.steps else model_file(folder, spec)
 
 
 def model_file(folder: Path, spec: ModelSpec) -> Path | None:
@@ -129,7 +168,7 @@ def model_file(folder: Path, spec: ModelSpec) -> Path | None:
     if spec.file:
         return folder / spec.file if (folder / spec.file).exists() else None
     known = not spec.engine or any(spec.engine in engines for engines in FILES.values())
-    entries = _visible(folder)
+    entries = [entry for entry in _visible(folder) if entry.name != SPEC]
     found = [e for e in entries if e.stem == "model" and (not known or reads(e.name, spec.engine))]
     found = found or [e for e in entries if known and reads(e.name, spec.engine) and e.is_file()]
     if len(found) > 1:
@@ -148,14 +187,22 @@ def _misplaced(folder: Path) -> str:
 
 def _expected(folder: Path, spec: ModelSpec) -> str:
     """What to put where, or what a folder that might be a version holds instead of it."""
-    endings = [name for name, engines in FILES.items() if not spec.engine or spec.engine in engines]
     for entry in _visible(folder):
-        names = ", ".join(file.name for file in _visible(entry)[:8]) if entry.is_dir() else ""
-        if names and entry.name.isdecimal():
-            return f"{entry} has {names}{_instead(spec, endings)}"
-    usual = next(iter(endings), ".onnx")
+        if entry.name.isdecimal() and entry.is_dir() and _visible(entry):
+            return _lacks(entry, spec)
+    usual = next(iter(_endings(spec)), ".onnx")
     usual = spec.file or (f"model{usual}" if usual.startswith(".") else usual)
     return f"{folder} has no version; put the model at {folder / '1' / usual}"
+
+
+def _endings(spec: ModelSpec) -> list[str]:
+    return [name for name, engines in FILES.items() if not spec.engine or spec.engine in engines]
+
+
+def _lacks(version: Path, spec: ModelSpec) -> str:
+    """What a version's folder holds instead of the model's file."""
+    names = ", ".join(file.name for file in _visible(version)[:8])
+    return f"{version} has {names}{_instead(spec, _endings(spec))}"
 
 
 def _instead(spec: ModelSpec, endings: list[str]) -> str:

@@ -23,7 +23,7 @@ def read_spec(folder: Path, defaults: ModelSpec) -> tuple[ModelSpec, tuple[str, 
     toml, triton = folder / SPEC, folder / TRITON
     if toml.is_file():
         both = f"{triton} is not read because there is a {SPEC}; remove one of them"
-        spec = overlay(defaults, _toml(toml))
+        spec = overlay(defaults, read_settings(toml))
         return _checked(spec, folder, toml), (both,) if triton.is_file() else ()
     if triton.is_file():
         from penstock.repository.triton import parse
@@ -44,7 +44,8 @@ def _text(file: Path) -> str:
         raise BadSetting(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
-def _toml(file: Path) -> dict[str, Any]:
+def read_settings(file: Path) -> dict[str, Any]:
+    """What a model.toml says, checked. Raises BadSetting naming the file, and the key or line. Blocks."""
     values = read_toml(file)
     for key in ("step", "steps", "give"):
         if key in values:
@@ -91,14 +92,19 @@ def _checked(spec: ModelSpec, folder: Path, where: Path) -> ModelSpec:
         raise BadSetting(
             f"{where}: name is {spec.name!r}, but the folder is {folder.name!r}; they must be the same"
         )
-    if Path(spec.file).is_absolute() or ".." in Path(spec.file).parts:
-        raise BadSetting(f"{where}: file is {spec.file!r}; it must be a path inside the version's folder")
+    check_file(spec, where)
     check_queue(spec, where)
     try:
         check(spec.versions)
     except BadSetting as error:
         raise BadSetting(f"{where}: {error}") from None
     return msgspec.structs.replace(spec, name=folder.name)
+
+
+def check_file(spec: ModelSpec, where: Path) -> None:
+    """Raises BadSetting where the file lies outside the version's folder."""
+    if Path(spec.file).is_absolute() or ".." in Path(spec.file).parts:
+        raise BadSetting(f"{where}: file is {spec.file!r}; it must be a path inside the version's folder")
 
 
 def check_queue(spec: ModelSpec, where: Path) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.core.spec import ModelSpec
-from penstock.repository.layout import Fingerprint, ModelFolder
+from penstock.repository.layout import Fingerprint, ModelFolder, VersionFolder
 from penstock.repository.versions import absent, wanted
 
 Print: TypeAlias = tuple[Fingerprint, Fingerprint]
@@ -22,7 +22,12 @@ class Load(Struct, frozen=True):
     version: str
     path: Path
     spec: ModelSpec
+    """With what the version's own settings say."""
     fingerprint: Print
+    own: Mapping[str, Any] = {}
+    """The version's own settings."""
+    error: str = ""
+    """Why it cannot be loaded: those settings are wrong."""
 
 
 class Unload(Struct, frozen=True):
@@ -163,8 +168,12 @@ def _load(
         done = name in loading or name in memory.failed or memory.applied.get(name) == files
         if not done and now - since >= settle:
             loading[name] = files
-            orders.append(Load(folder.name, name, folder.versions[name].path, spec, files))
+            orders.append(_order(folder, spec, folder.versions[name], files))
     return orders, replace(memory, loading=loading)
+
+
+def _order(folder: ModelFolder, spec: ModelSpec, one: VersionFolder, files: Print) -> Load:
+    return Load(folder.name, one.version, one.path, one.spec or spec, files, one.own, one.error)
 
 
 def _replaced(folder: ModelFolder, spec: ModelSpec, memory: ModelMemory) -> list[str]:

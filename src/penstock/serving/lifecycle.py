@@ -25,7 +25,7 @@ from penstock.serving.catalog import Catalog, Live
 from penstock.serving.cold import Cold
 from penstock.serving.gateway import Gateway
 from penstock.serving.memory import Rules
-from penstock.serving.override import override
+from penstock.serving.override import instead, override
 from penstock.serving.pipeline.supply import Supply, read
 from penstock.serving.residency import Deeds, Residency
 from penstock.serving.roster import Roster
@@ -174,7 +174,7 @@ class Lifecycle:
 
     async def _load(self, order: watch.Load) -> None:
         key = (order.model, order.version)
-        order = replace(order, spec=self._overrides.get(order.model, order.spec))
+        order = instead(order, self._overrides.get(order.model))
         try:
             order, reason = await read(order)
             self._residency.ordered(order)

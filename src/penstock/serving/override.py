@@ -6,8 +6,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from penstock.core.errors import Unsupported
+from penstock.core.errors import BadSetting, Unsupported
 from penstock.core.spec import ModelSpec
+from penstock.repository.version import lay
+from penstock.repository.watch import Load
 
 log = logging.getLogger("penstock.serving")
 
@@ -26,3 +28,13 @@ def override(model: str, parameters: Mapping[str, Any]) -> ModelSpec | None:
     for warning in warnings:
         log.warning("model %s: %s", model, warning)
     return replace(spec, name=model)
+
+
+def instead(order: Load, spec: ModelSpec | None) -> Load:
+    """The order under another spec of its model; what the version says for itself lies over that, too."""
+    if spec is None:
+        return order
+    try:
+        return replace(order, spec=lay(spec, order.own, order.path.parent))
+    except BadSetting as error:
+        return replace(order, error=str(error))

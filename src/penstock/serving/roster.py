@@ -85,17 +85,22 @@ class Roster:
             spec = folder.spec or ModelSpec(name=name)
             if not folder.versions:
                 yield _absent(spec, "", "UNAVAILABLE", folder.error)
-            for version in folder.versions:
-                yield _absent(spec, version, "UNAVAILABLE", folder.error or "unloaded")
+            for version, one in folder.versions.items():
+                yield _absent(one.spec or spec, version, "UNAVAILABLE", folder.error or "unloaded")
         for (_, version), (spec, reason) in self.failed.items():
             yield _absent(spec, version, "UNAVAILABLE", reason)
         for live in self.retiring:
             yield replace(now(live, live=False), state="UNLOADING")
         yield from self.cold()
         for name, version in self.loading:
-            yield _absent(self.seen[name].spec or ModelSpec(name=name), version, "LOADING", "")
+            yield _absent(self._spec(name, version), version, "LOADING", "")
         for live in self._catalog:
             yield now(live, live=self._catalog.newest(live.state.name) is live)
+
+    def _spec(self, model: str, version: str) -> ModelSpec:
+        folder = self.seen[model]
+        one = folder.versions.get(version)
+        return (one and one.spec) or folder.spec or ModelSpec(name=model)
 
 
 def now(one: Live, /, **changes: Any) -> ModelState:

@@ -155,7 +155,10 @@ def cycle(model: str, graph: Mapping[str, set[str]]) -> list[str]:
 
 
 async def read(order: Load) -> tuple[Load, str]:
-    """With the steps of a pipeline, or why they cannot be read."""
+    """With the steps of a pipeline, or why these or the version's own settings cannot be read."""
+    if order.error:
+        log.error("model %s version %s is not served: %s", order.model, order.version, order.error)
+        return order, order.error
     if order.path.name != PIPELINE:
         return order, ""
     try:
