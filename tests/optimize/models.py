@@ -1,18 +1,29 @@
 """Tiny seeded ONNX models, as exporters write them, and rows for them."""
 
-from collections.abc import Sequence
+import sys
+from atexit import register
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from penstock.core.importing import find
 from penstock.core.spec import ModelSpec, Signature
-from penstock.engines.onnx import OnnxEngine
-from penstock.optimize.passes import Source
+from penstock.engines import ENGINES
+from penstock.optimize.messages import Crafted, Make
+from penstock.optimize.passes import PASSES, Source
+from penstock.optimize.passes.graph import operators, read
+from penstock.optimize.rig import Child
 from penstock.optimize.samples import Samples
 from penstock.optimize.types import Artefact
+from penstock.repository.spec import overlay
 
 HIDDEN, HEADS, VOCABULARY, LONGEST = 32, 4, 50, 24
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -158,7 +169,8 @@ def _normal(graph: Graph, x: str, opset: int, give: str = "") -> str:
 
 
 def _gelu(graph: Graph, x: str) -> str:
-    part = graph.op("Erf", graph.op("Div", x, graph.constant(2**0.5, np.float32)))
+    root = graph.op("Sqrt", graph.constant(2, np.float32))  # left to be folded
+    part = graph.op("Erf", graph.op("Div", x, root))
     part = graph.op("Mul", x, graph.op("Add", part, graph.constant(1, np.float32)))
     return graph.op("Mul", part, graph.constant(0.5, np.float32))
 
@@ -183,9 +195,10 @@ def rows(inputs: str, count: int = 48, seed: int = 1) -> Samples:
     return Samples(({"ids": random.integers(1, VOCABULARY, size=mask.shape) * mask, "mask": mask},))
 
 
-def loaded(file: Path, engine: Any = OnnxEngine, **spec: Any) -> Any:
+def loaded(file: Path | str, engine: str = "onnx", settings: Mapping[str, Any] | None = None) -> Any:
     """A session of the file."""
-    return engine().open(ModelSpec(name="model", **spec), file)
+    spec = overlay(ModelSpec(name="model"), settings or {})
+    return find(engine, ENGINES, "engine")().open(spec, Path(file))
 
 
 def signature(file: Path) -> Signature:
@@ -197,3 +210,45 @@ def source(file: Path, **told: Any) -> Source:
     """As the optimizer hands a model to a pass."""
     artefact = Artefact(name="source", file=str(file), engines=("onnx", "openvino"))
     return Source(artefact=artefact, spec=ModelSpec(name="model"), signature=signature(file), **told)
+
+
+@cache
+def child() -> Child:
+    """In which passes are applied: their libraries warn, and change the process."""
+    folder = Path(mkdtemp())
+    process = Child(folder, 1, 0)
+    register(rmtree, folder)
+    register(process.close)
+    return process
+
+
+def applied(name: str, file: Path, samples: Samples, **options: Any) -> Artefact:
+    """What a pass makes of a file, in a new folder beside it, applied as the optimizer does.
+
+    Asserts that nothing else beside the source changes, and that the interface stays as it was.
+    """
+    told, out, data = source(file), file.parent / f"made-{name}", file.parent / "samples"
+    out.mkdir()
+    samples.save(data)
+    before = state(file.parent)
+    ask = Make(name, PASSES[name], told, options, name, str(out), str(data), tuple(sys.path))
+    made = child().ask(ask, Crafted, 120).artefact
+    assert state(file.parent) == before
+    for engine in made.engines:
+        assert told.signature == loaded(Path(made.file), engine, made.settings).signature
+    return made
+
+
+def state(folder: Path) -> dict[str, int]:
+    """Files by the time when they were changed."""
+    return {each.name: each.stat().st_mtime_ns for each in folder.iterdir() if each.is_file()}
+
+
+def offers(name: str, file: Path, **told: Any) -> list[dict[str, Any]]:
+    """The options that a pass offers for a file."""
+    return [dict(each) for each in find(PASSES[name], {}, "pass")().variants(source(file, **told))]
+
+
+def kinds(file: Path | str) -> Counter[str]:
+    """How many nodes of each kind."""
+    return operators(read(Path(file)))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.core.errors import LoadFailed
@@ -148,24 +149,41 @@ def weight_bytes(model: "ModelProto") -> int:
     return sum(size(each) for each in weights(model).values())
 
 
-def rewrite(file: Path, out: Path, level: str) -> Path:
-    """``model.onnx`` in the folder, as ONNX Runtime has the graph after optimizing it up to ``level``.
+def rewritten(file: Path, level: str) -> "ModelProto":
+    """The model as ONNX Runtime has it after optimizing its graph up to ``level``.
 
-    Raises LoadFailed with ONNX Runtime's reason. Weights above 1 GiB go beside it.
+    Raises LoadFailed with ONNX Runtime's reason.
     """
     import onnxruntime as ort
 
-    made = out / FILE
-    options = ort.SessionOptions()
-    options.log_severity_level = FATAL
-    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
-    options.optimized_model_filepath = str(made)
-    if weight_bytes(require_onnx("clean").load(file, load_external_data=False)) > LARGEST:
+    with TemporaryDirectory(dir=Path.cwd()) as folder:
+        made = Path(folder, FILE)
+        options = ort.SessionOptions()
+        options.log_severity_level = FATAL
+        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
+        options.optimized_model_filepath = str(made)
+        # Without, what lies beside the source would be looked for beside what is made.
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", f"{FILE}.data"
         )
-    try:
-        ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise LoadFailed(f"ONNX Runtime cannot rewrite {file.name}: {said(error)}") from error
-    return made
+        try:
+            ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise LoadFailed(f"ONNX Runtime cannot rewrite {file.name}: {said(error)}") from error
+        model = read(made)
+    drop_unused_opsets(model)
+    return model
+
+
+def keep_interface(model: "ModelProto", original: "ModelProto") -> None:
+    """Have inputs and outputs declared as the original has them, as rewriting may tell more or less of them.
+
+    Raises LoadFailed where one is gone, or has another type.
+    """
+    for now, before in ((model.graph.input, inputs(original)), (model.graph.output, original.graph.output)):
+        have = {each.name: each.type.tensor_type.elem_type for each in now}
+        for each in before:
+            if have.get(each.name) != each.type.tensor_type.elem_type:
+                raise LoadFailed(f"{each.name!r} would be lost, or have another datatype")
+        del now[:]
+        now.extend(before)
