@@ -17,7 +17,7 @@ import uvloop
 from penstock.core.errors import EngineFailed, Overloaded, UnknownModel, UnknownVersion
 from penstock.core.spec import Batching, ModelSpec, Signature, TensorSpec
 from penstock.core.ticket import Ticket
-from penstock.core.types import BatchTally, ModelState, Reply, Request, Statistics, Tally, Timing
+from penstock.core.types import BatchTally, ModelState, Reply, Request, Statistics, Tally, Tensors, Timing
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys
 from penstock.doors.http import HttpDoor, Limits
@@ -57,6 +57,10 @@ class TwoModels:
         if version not in ("", self.now[model].version):
             raise UnknownVersion(f"model {model!r} has no version {version!r}")
         return self.now[model]
+
+    async def samples(self, model: str, version: str = "") -> list[Tensors]:
+        self.state(model, version)
+        return [{"x": np.ones((2, 3), np.float32)}, {"x": np.zeros((1, 4), np.float32)}]
 
     async def describe(self, model: str, version: str = "") -> ModelState:
         return self.state(model, version)

@@ -1,5 +1,7 @@
 """All of V2 over HTTP but inference, and our own status and metrics."""
 
+import numpy as np
+import orjson
 import pytest
 
 from penstock import __version__
@@ -247,3 +249,17 @@ def test_our_own_status_of_models(caller):
         "p50_ms": 1.5,
         "p99_ms": 2.5,
     }
+
+
+def test_samples_are_an_answer_with_binary_outputs(caller):
+    answer = caller.ask(get("/penstock/models/echo/samples?version=2"))
+    length = int(answer.headers["inference-header-content-length"])
+    told = orjson.loads(answer.body[:length])
+    assert (told["model_name"], told["model_version"]) == ("echo", "2")
+    assert [(one["name"], one["shape"]) for one in told["outputs"]] == [("0/x", [2, 3]), ("1/x", [1, 4])]
+    assert np.frombuffer(answer.body[length:], "<f4").tolist() == [1.0] * 6 + [0.0] * 4
+
+
+@pytest.mark.parametrize("url", ["echo/samples?version=9", "none/samples"])
+def test_samples_of_what_is_not_there_are_404(caller, url):
+    assert caller.ask(get(f"/penstock/models/{url}")).status == 404

@@ -65,6 +65,9 @@ def test_the_path_of_a_url(url, path):
         (b"POST", b"http://host/v2/repository/models/m/load", "admin"),
         (b"POST", b"/v2/repository%2Fmodels%2Fm%2Fload", "admin"),
         (b"POST", b"/v2/models/repository/infer", "infer"),
+        (b"GET", b"/penstock/models", "infer"),
+        (b"GET", b"/penstock/models/m/samples?version=1", "admin"),
+        (b"GET", b"/penstock/%6dodels%2Fm/samples", "admin"),
     ],
 )
 def test_the_role_that_a_request_needs(method, url, role):

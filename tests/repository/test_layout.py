@@ -158,6 +158,7 @@ def test_a_model_file_without_a_version_folder_is_explained(tmp_path: Path) -> N
         ("[queue]\nmax_rows = 0", "queue.max_rows: expected int >= 1, got 0"),
         ("[queue]\nmax_rows = '9'", "queue.max_rows: expected int, got '9'"),
         ("[queue]\ndefault_priority = 9", "queue.default_priority is 9; it must be at most"),
+        ("[record]\nmax_bytes = '64 MoB'", "record.max_bytes: '64 MoB' is no amount of memory"),
         ("isolation = 'here'", "isolation: cannot be 'here'; have auto, inline, thread, process"),
         ("name = '\udcff'", "not UTF-8 text"),
     ],

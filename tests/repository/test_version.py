@@ -93,6 +93,7 @@ def test_the_settings_are_not_taken_for_the_model_of_an_engine_of_ones_own(tmp_p
         ("give = ['x']", "give belongs in pipeline.toml"),
         ("file = '../1/model.onnx'", "it must be a path inside the version's folder"),
         ("file = 'net.xml'", "has model.onnx, model.toml, and no net.xml, which 'file' names"),
+        ("[record]\nmax_bytes = -1", "record.max_bytes: -1 is less than nothing"),
         ("engine = 'sklearn'", "has model.onnx, model.toml; engine 'sklearn' reads .skops"),
         (
             "[queue]\nmax_priority = 1\ndefault_priority = 2",

@@ -10,7 +10,7 @@ from penstock.client import calls, wire
 from penstock.client.calls import Call
 from penstock.client.codec import Result, complete, is_complete
 from penstock.client.errors import ServerError
-from penstock.core.types import NO_PARAMETERS, Parameters
+from penstock.core.types import NO_PARAMETERS, Parameters, Tensors
 
 T = TypeVar("T")
 
@@ -149,6 +149,13 @@ class AsyncClient:
     async def status(self) -> list[dict[str, Any]]:
         """Every version as Penstock's control plane sees it; other servers do not have this."""
         return await self.send(calls.status())
+
+    async def samples(self, model: str, version: str = "") -> list[Tensors]:
+        """The inputs of the last requests that the model has kept, where its ``[record]`` says so.
+
+        One entry for each group of requests of the same datatypes and trailing shapes, rows on axis 0.
+        """
+        return await self.send(calls.samples(model, version))
 
     async def load(self, model: str) -> None:
         """(Re)load a model from the repository; returns when it serves."""

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from penstock.client.codec import Headers, Result, decode, encode
 from penstock.client.errors import ServerError
+from penstock.core.tensors import Array
 from penstock.core.types import Parameters, Tensors
 
 T = TypeVar("T")
@@ -97,6 +98,17 @@ def unload(model: str) -> Call[None]:
 def status() -> Call[list[dict[str, Any]]]:
     """Every version as Penstock's control plane sees it."""
     return _get("/penstock/models", lambda answer: _list(_object(answer), "models"))
+
+
+def samples(model: str, version: str) -> Call[list[Tensors]]:
+    """The inputs of the last requests that a model has kept, one entry for each group of shapes."""
+    tail = f"?version={quote(version, safe='')}" if version else ""
+    return Call(
+        method="GET",
+        path=f"/penstock/models/{quote(model, safe='')}/samples{tail}",
+        read=_groups,
+        headers={"Accept-Encoding": "identity"},
+    )
 
 
 def infer(
@@ -188,6 +200,14 @@ def _yes(answer: Answer) -> bool:
     if answer.status not in (400, 503):
         check(answer)
     return answer.status == 200
+
+
+def _groups(answer: Answer) -> list[Tensors]:
+    groups: dict[str, dict[str, Array]] = {}
+    for key, array in _result(answer).items():
+        number, _, name = key.partition("/")
+        groups.setdefault(number, {})[name] = array
+    return list(groups.values())
 
 
 def _result(answer: Answer) -> Result:

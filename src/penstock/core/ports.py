@@ -203,7 +203,7 @@ class NullRecorder:
 class Models(Protocol):
     """What doors ask of the control plane; implemented by ``serving``.
 
-    All but ``describe``, ``load`` and ``unload`` answer at once from memory.
+    All but ``describe``, ``samples``, ``load`` and ``unload`` answer at once from memory.
     """
 
     @property
@@ -231,6 +231,14 @@ class Models(Protocol):
     async def describe(self, model: str, version: str = "") -> ModelState:
         """As ``state``, but a cold model that was never loaded is loaded first, so that it can tell its
         signature; raises what a request for it would.
+        """
+        ...
+
+    async def samples(self, model: str, version: str = "") -> Sequence[Tensors]:
+        """The inputs of the last requests that this version, or the live one, has kept.
+
+        Requests of the same datatypes and trailing shapes are joined on axis 0.
+        Raises UnknownModel or UnknownVersion, and Unsupported where its settings want none kept.
         """
         ...
 

@@ -136,6 +136,15 @@ class Sklearn(Struct, frozen=True, kw_only=True):
     """Load pickle files, which may run any code on loading: only from those whom you trust."""
 
 
+class Record(Struct, frozen=True, kw_only=True):
+    """``[record]`` in model.toml: what is kept in memory of the requests that come in."""
+
+    requests: Natural = 0
+    """The inputs of so many of the last requests; 0: none."""
+    max_bytes: int | str = "64 MiB"
+    """Most that they may take together, as ``64 MiB``, ``500 MB`` or bytes; 0: no limit."""
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """``[[step]]`` in pipeline.toml: one model of a pipeline."""
 
@@ -185,6 +194,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     torch: Torch = field(default_factory=Torch)
     jax: Jax = field(default_factory=Jax)
     sklearn: Sklearn = field(default_factory=Sklearn)
+    record: Record = field(default_factory=Record)
     labels: Mapping[str, str] = {}
     """Label file (one label a line, relative to the model's folder) by output name."""
     parameters: Mapping[str, str] = {}

@@ -1,6 +1,7 @@
 """All of V2 over HTTP but inference, and our own status and metrics, as an ordinary ASGI app."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ from penstock import __version__
 from penstock.core.errors import InvalidRequest, MethodNotAllowed, ModelNotReady, PenstockError, UnknownPath
 from penstock.core.ports import Models
 from penstock.core.spec import TensorSpec
-from penstock.core.types import ModelState, Statistics, Tally
+from penstock.core.types import ModelState, Reply, Statistics, Tally, Tensors, Timing
+from penstock.doors import v2_http
 from penstock.doors.errors import http_status
 from penstock.doors.extensions import EXTENSIONS, NAME
 
@@ -39,6 +41,7 @@ def make_app(models: Models, metrics: Metrics) -> Starlette:
         ("POST", "/v2/repository/models/{model}/unload", routes.unload),
         ("GET", "/metrics", routes.metrics),
         ("GET", "/penstock/models", routes.status),
+        ("GET", "/penstock/models/{model}/samples", routes.samples),
         ("POST", model + "/infer", routes.infer),
         ("POST", version + "/infer", routes.infer),
     ]
@@ -135,6 +138,12 @@ class _Routes:
             }
         )
 
+    async def samples(self, request: Request) -> Response:
+        model, version = request.path_params["model"], request.query_params.get("version", "")
+        groups = await self._models.samples(model, version)
+        state = self._models.state(model, version)
+        return await asyncio.to_thread(_samples, Reply(state.name, state.version, _flat(groups), _UNTIMED))
+
     async def infer(self, request: Request) -> Response:
         # The connection answers every inference itself; only an odd URL form comes here.
         raise UnknownPath(f"no path {request.url.path!r}; inference is POST /v2/models/MODEL/infer")
@@ -149,6 +158,21 @@ class _Routes:
 
     def _state(self, request: Request) -> ModelState:
         return self._models.state(request.path_params["model"], request.path_params.get("version", ""))
+
+
+_UNTIMED = Timing(0.0, 0.0, 0)
+
+
+def _flat(groups: Sequence[Tensors]) -> Tensors:
+    """Group by group, with the group's number before each name."""
+    return {f"{at}/{name}": array for at, group in enumerate(groups) for name, array in group.items()}
+
+
+def _samples(reply: Reply) -> Response:
+    """As an answer with binary outputs, which clients of the protocol can read."""
+    parts, length = v2_http.encode(reply, v2_http.Form("", binary=True, by_output={}, timing=False))
+    headers = {"inference-header-content-length": str(length)}
+    return Response(b"".join(parts), headers=headers, media_type="application/octet-stream")
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert
 from penstock.core.spec import ModelSpec, Step
-from penstock.repository.spec import PIPELINE, check_queue, overlay, read_toml
+from penstock.repository.spec import PIPELINE, check_values, overlay, read_toml
 
 _ELSEWHERE = {
     "engine": "a pipeline has none; its models have",
@@ -36,7 +36,7 @@ def complete(spec: ModelSpec, path: Path) -> ModelSpec:
             f"{path}: name is {values['name']!r}, but the folder is {spec.name!r}; they must be the same"
         )
     whole = overlay(spec, values)
-    check_queue(whole, path)
+    check_values(whole, path)
     return replace(whole, steps=steps)
 
 

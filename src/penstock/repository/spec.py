@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert
+from penstock.core.sizes import size
 from penstock.core.spec import ModelSpec
 from penstock.repository.versions import check
 
@@ -93,7 +94,7 @@ def _checked(spec: ModelSpec, folder: Path, where: Path) -> ModelSpec:
             f"{where}: name is {spec.name!r}, but the folder is {folder.name!r}; they must be the same"
         )
     check_file(spec, where)
-    check_queue(spec, where)
+    check_values(spec, where)
     try:
         check(spec.versions)
     except BadSetting as error:
@@ -107,8 +108,9 @@ def check_file(spec: ModelSpec, where: Path) -> None:
         raise BadSetting(f"{where}: file is {spec.file!r}; it must be a path inside the version's folder")
 
 
-def check_queue(spec: ModelSpec, where: Path) -> None:
-    """Raises BadSetting where the default priority is none of the priorities."""
+def check_values(spec: ModelSpec, where: Path) -> None:
+    """Raises BadSetting where the default priority is none of the priorities, or an amount is none."""
+    size(spec.record.max_bytes, f"{where}: record.max_bytes")
     queue = spec.queue
     if queue.default_priority > queue.max_priority:
         raise BadSetting(

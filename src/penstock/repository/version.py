@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from penstock.core.errors import BadSetting
 from penstock.core.spec import ModelSpec
 from penstock.engines import FILES, reads
-from penstock.repository.spec import PIPELINE, SPEC, check_file, check_queue, overlay, read_settings
+from penstock.repository.spec import PIPELINE, SPEC, check_file, check_values, overlay, read_settings
 
 _ELSEWHERE = {
     "name": "a version is called as its folder is",
@@ -50,7 +50,7 @@ def lay(spec: ModelSpec, own: Mapping[str, Any], where: Path) -> ModelSpec:
     if _apart(whole):
         whole = replace(whole, **{name: "" for name in ("engine", "file") if name not in own})
     check_file(whole, where)
-    check_queue(whole, where)
+    check_values(whole, where)
     return whole
 
 

@@ -15,6 +15,7 @@ from penstock.serving.catalog import Live
 from penstock.serving.check import Check
 from penstock.serving.footprint import resident
 from penstock.serving.opening import open_sessions
+from penstock.serving.recording import wrap
 from penstock.serving.warmup import Warm
 
 
@@ -65,7 +66,9 @@ async def bring_up(
         run_ms=warmth.run_seconds * 1e3,
         load_seconds=perf_counter() - start,
     )
-    return Live(state, scheduler, check, opened.close, partial(resident, opened.sessions), warmth)
+    return Live(
+        state, wrap(scheduler, spec.record), check, opened.close, partial(resident, opened.sessions), warmth
+    )
 
 
 def _policy(spec: ModelSpec, warmth: Warm) -> BatchPolicy:

@@ -13,10 +13,11 @@ from penstock.core.errors import (
     LoadFailed,
     PenstockError,
     UnknownModel,
+    Unsupported,
 )
 from penstock.core.loop import Runner
 from penstock.core.spec import ModelSpec
-from penstock.core.types import ModelState, Statistics
+from penstock.core.types import ModelState, Statistics, Tensors
 from penstock.metering.ledger import Ledger
 from penstock.repository import watch
 from penstock.repository.layout import ModelFolder
@@ -27,6 +28,7 @@ from penstock.serving.gateway import Gateway
 from penstock.serving.memory import Rules
 from penstock.serving.override import instead, override
 from penstock.serving.pipeline.supply import Supply, read
+from penstock.serving.recording import join, recording_of
 from penstock.serving.residency import Deeds, Residency
 from penstock.serving.roster import Roster
 from penstock.serving.staging import Staging
@@ -262,6 +264,17 @@ class Lifecycle:
         if state.state == "COLD" and not state.platform:
             await self.cold.load(model, version, 1, inf)
         return self.state(model, version)
+
+    async def samples(self, model: str, version: str = "") -> Sequence[Tensors]:
+        state = self.state(model, version)
+        if not state.spec.record.requests:
+            raise Unsupported(
+                f"model {model!r} keeps no requests; set 'requests' under [record] in its model.toml"
+            )
+        live = self._catalog.peek(model, state.version)
+        recording = recording_of(live.executor) if live is not None else None
+        kept = recording.inputs() if recording is not None else []
+        return await asyncio.to_thread(join, kept, batched=state.batched)
 
     async def load(self, model: str, parameters: Mapping[str, Any] | None = None) -> None:
         spec = override(model, parameters or {})

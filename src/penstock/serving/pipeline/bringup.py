@@ -14,6 +14,7 @@ from penstock.serving.check import Check
 from penstock.serving.pipeline.draft import make
 from penstock.serving.pipeline.executor import Pipeline, Serving
 from penstock.serving.pipeline.plan import Part
+from penstock.serving.recording import wrap
 
 PLATFORM = "penstock_pipeline"
 
@@ -47,7 +48,7 @@ def bring_up(
     )
     check = Check(spec.name, plan.signature, batched=plan.rows, max_rows=spec.batching.max_rows)
     pipeline = Pipeline(spec, version, plan, facts, handler, serving, recorder)
-    return Live(state, pipeline, check, _nothing)
+    return Live(state, wrap(pipeline, spec.record), check, _nothing)
 
 
 def _nothing() -> None:

@@ -19,6 +19,7 @@ from penstock.serving.catalog import Catalog, Live
 from penstock.serving.cold import Cold
 from penstock.serving.pipeline.bringup import bring_up, parts
 from penstock.serving.pipeline.executor import Pipeline
+from penstock.serving.recording import unwrap
 from penstock.serving.residency import Residency
 from penstock.serving.roster import Key, Roster
 
@@ -125,7 +126,7 @@ class Supply:
 
     def _outdated(self, model: str) -> Iterator[Key]:
         for live in self._catalog:
-            pipeline, spec = live.executor, live.state.spec
+            pipeline, spec = unwrap(live.executor), live.state.spec
             if isinstance(pipeline, Pipeline) and model in models(spec):
                 try:
                     if parts(spec, self.find) != pipeline.parts:
