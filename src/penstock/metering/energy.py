@@ -12,7 +12,6 @@ POWERCAP = Path("/sys/class/powercap")
 _ZONE = re.compile(r"intel-rapl:\d+")
 """Also AMD's; zones below a package (``intel-rapl:0:1``) are part of it, those of intel-rapl-mmio are
 the same counted twice."""
-_MICRO = 1e-6
 
 
 class Probe(Protocol):
@@ -36,8 +35,7 @@ class NullProbe:
 class Rapl:
     """The processor packages of this machine together: cores, caches and what else is on the chip.
 
-    The hardware's counters wrap around (at 100 W after some 40 minutes), so one has to read more often
-    than that.
+    The hardware's counters wrap around, at 100 W after some 40 minutes: read more often than that.
     """
 
     def __init__(self, zones: Sequence["Zone"]) -> None:
@@ -51,7 +49,7 @@ class Rapl:
             if used is None:
                 return None
             total += used
-        return total * _MICRO
+        return total / 1e6
 
 
 class Zone:
