@@ -585,3 +585,20 @@ def test_forty_loads_and_unloads_give_the_memory_back(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", RSS, path], capture_output=True, text=True, check=True)
     loaded, before, after = map(float, done.stdout.split())
     assert (loaded - before > 6, after - before < 4) == (True, True), (loaded, before, after)
+
+
+def test_names_are_the_files_own_where_compiling_drops_nodes(tmp_path: Path) -> None:
+    """OpenVINO gives the names inside to the ports as well, and some come first in the alphabet."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Identity", ["b"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 2]) for name in "xy")
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(helper.make_graph(nodes, "m", [x], [y]), opset_imports=[opset], ir_version=8)
+    onnx.save(model, tmp_path / "model.onnx")
+    session = load(tmp_path)
+    assert [
+        tuple(each.name for each in side) for side in (session.signature.inputs, session.signature.outputs)
+    ] == [("x",), ("y",)]

@@ -34,15 +34,15 @@ class LightGbmEngine:
         threads = spec.instances.threads or 1
         try:
             raw = path.read_bytes()
-            header = _header(raw)
+            header = read_header(raw)
             booster = lightgbm.Booster(model_str=raw.decode(), params={"verbosity": -1})
             predict = _predict(booster, threads)
             columns = booster.num_feature()
             sample = predict(np.zeros((2, columns)))
         except Exception as error:
             raise LoadFailed(f"LightGBM refuses {path.name}: {one_line(error)}") from error
-        rows = plan_rows(spec, columns, _names(booster), "FP64")
-        meaning = Meaning(_objective(header), datatype_of(sample.dtype), sample.shape[1:])
+        rows = plan_rows(spec, columns, names(booster), "FP64")
+        meaning = Meaning(objective(header), datatype_of(sample.dtype), sample.shape[1:])
         signature = Signature(rows.inputs, plan_outputs(spec, meaning.outputs))
         return TableSession("lightgbm", signature, threads, answers(rows, predict, meaning, np.float64))
 
@@ -98,13 +98,13 @@ def _predict(booster: Any, threads: int) -> Predict:
     return predict
 
 
-def _names(booster: Any) -> tuple[str, ...]:
+def names(booster: Any) -> tuple[str, ...]:
     """The columns' names; none where LightGBM made them up (Column_0 …)."""
-    names = tuple(booster.feature_name())
-    return () if names == tuple(f"Column_{i}" for i in range(len(names))) else names
+    there = tuple(booster.feature_name())
+    return () if there == tuple(f"Column_{i}" for i in range(len(there))) else there
 
 
-def _header(raw: bytes) -> dict[str, str]:
+def read_header(raw: bytes) -> dict[str, str]:
     """What stands before the trees; raises ValueError where these are not as long as it says.
 
     A file that is cut off would end the process (seen in 4.7: trees are read in parallel, and what a
@@ -124,6 +124,6 @@ def _header(raw: bytes) -> dict[str, str]:
     return header
 
 
-def _objective(header: dict[str, str]) -> str:
+def objective(header: dict[str, str]) -> str:
     """Its first word; empty for a custom one, which a file does not keep."""
     return next(iter(header.get("objective", "").split()), "")

@@ -51,9 +51,15 @@ def _names(role: str, ports: Sequence[Any]) -> list[str]:
     """A port may have no name, or share its names with another: then it goes by its place."""
     names: list[str] = []
     for place, port in enumerate(ports):
-        name = min(port.names, default="")
+        name = _name(port)
         names.append(f"{role}_{place}" if not name or name in names else name)
     return names
+
+
+def _name(port: Any) -> str:
+    """The file's own: where compiling drops a cast or copy, a port takes the names inside to its own."""
+    told: str = port.get_node().get_friendly_name().partition("/sink_port_")[0]
+    return told if told in port.names else min(port.names, default="")
 
 
 def _tensor(file: str, role: str, name: str, port: Any, declared: Mapping[str, TensorSpec]) -> TensorSpec:

@@ -35,7 +35,7 @@ class SklearnEngine:
         path = find(spec, files, *USUAL_FILES)
         on_cpu(spec, "scikit-learn")
         threads = spec.instances.threads or 1
-        model = _load(spec, path)
+        model = load(spec, path)
         limit_jobs(model, threads)
         # What scikit-learn warns of in a run (say, an unknown category) is the model's way, and no news.
         warnings.filterwarnings("ignore", module=r"sklearn\.")
@@ -62,7 +62,7 @@ def _empty(spec: TensorSpec) -> Any:
     return np.empty([max(size, 0) for size in spec.shape], dtype_of(spec.datatype))
 
 
-def _load(spec: ModelSpec, path: Path) -> Any:
+def load(spec: ModelSpec, path: Path) -> Any:
     """The model; what is warned of meanwhile becomes lines of the log."""
     read = _skops if path.suffix == ".skops" else _pickle
     try:

@@ -169,12 +169,13 @@ def result(value: Any) -> Array:
 
 def limit_jobs(model: Any, threads: int) -> None:
     """Sets ``n_jobs`` of the estimator and of all that it holds."""
-    for each in _estimators(model):
+    for each in estimators(model):
         if "n_jobs" in vars(each):
             each.n_jobs = threads
 
 
-def _estimators(model: Any) -> Iterator[Any]:
+def estimators(model: Any) -> Iterator[Any]:
+    """Itself and all that it holds."""
     from sklearn.base import BaseEstimator
 
     seen: set[int] = set()

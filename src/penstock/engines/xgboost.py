@@ -34,7 +34,7 @@ class XgboostEngine:
         on_cpu(spec, "XGBoost")
         threads = spec.instances.threads or 1
         try:
-            booster = _load(xgboost, path, threads)
+            booster = load(xgboost, path, threads)
             predict = _predict(xgboost, booster)
             columns, names = booster.num_features(), tuple(booster.feature_names or ())
             # The first run configures the booster, which is not for several threads at once.
@@ -42,12 +42,12 @@ class XgboostEngine:
         except Exception as error:
             raise LoadFailed(f"XGBoost refuses {path.name}: {_said(error)}") from error
         rows = plan_rows(spec, columns, names, "FP32")
-        meaning = Meaning(_config(booster)["objective"]["name"], datatype_of(sample.dtype), sample.shape[1:])
+        meaning = Meaning(config(booster)["objective"]["name"], datatype_of(sample.dtype), sample.shape[1:])
         signature = Signature(rows.inputs, plan_outputs(spec, meaning.outputs))
         return TableSession("xgboost", signature, threads, answers(rows, predict, meaning, np.float32))
 
 
-def _load(xgboost: Any, path: Path, threads: int) -> Any:
+def load(xgboost: Any, path: Path, threads: int) -> Any:
     """From memory, where XGBoost tells JSON from UBJSON by what it reads, and its errors name no path.
 
     Empty files, and UBJSON that is cut off, would end the process (seen in 3.2).
@@ -67,10 +67,9 @@ def _predict(xgboost: Any, booster: Any) -> Predict:
 
     ``inplace_predict`` alone is safe in several threads (Booster's reference), and for trees only.
     """
-    best = booster.attr("best_iteration")
-    rounds = (0, int(best) + 1) if best else (0, 0)
-    if _config(booster)["gradient_booster"]["name"] != "gblinear":
-        return lambda x: booster.inplace_predict(x, iteration_range=rounds)
+    last = rounds(booster)
+    if config(booster)["gradient_booster"]["name"] != "gblinear":
+        return lambda x: booster.inplace_predict(x, iteration_range=(0, last))
     turn = Lock()
 
     def linear(x: Array) -> Array:
@@ -81,7 +80,13 @@ def _predict(xgboost: Any, booster: Any) -> Predict:
     return linear
 
 
-def _config(booster: Any) -> Any:
+def rounds(booster: Any) -> int:
+    """How many it predicts with; 0: all."""
+    best = booster.attr("best_iteration")
+    return int(best) + 1 if best else 0
+
+
+def config(booster: Any) -> Any:
     """All that the booster knows of itself."""
     return json.loads(booster.save_config())["learner"]
 
