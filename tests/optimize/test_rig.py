@@ -101,16 +101,19 @@ def test_what_a_pass_leaves_in_its_working_directory_is_nobodys_concern(source, 
 def test_a_model_runs_on_the_rows_and_its_answers_come_back(source, samples, scratch):
     import onnxruntime
 
-    with closing(saved(samples)) as memo, closing(Memo("answers")) as answers:
-        with closing(Child(scratch, 1, 0, [memo, answers])) as child:
-            spec = ModelSpec(name="mlp", instances=Instances(count=1, threads=1))
-            ask = Open("onnx", spec, source.artefact.file, str(memo.path))
-            assert child.ask(ask, Opened, 30).device == "cpu"
-            assert child.ask(Answer(str(answers.path), 4, most=7), Answered, 30).counts == (7,)
-            few = Samples.load(answers.path).groups[0]
-            child.ask(Answer(str(answers.path), 5), Answered, 30)
-            found = Samples.load(answers.path).groups[0]
-            spun = child.ask(Spin(rows=4, runs=9, instances=2), Spun, 30)
+    with (
+        closing(saved(samples)) as memo,
+        closing(Memo("answers")) as answers,
+        closing(Child(scratch, 1, 0, [memo, answers])) as child,
+    ):
+        spec = ModelSpec(name="mlp", instances=Instances(count=1, threads=1))
+        ask = Open("onnx", spec, source.artefact.file, str(memo.path))
+        assert child.ask(ask, Opened, 30).device == "cpu"
+        assert child.ask(Answer(str(answers.path), 4, most=7), Answered, 30).counts == (7,)
+        few = Samples.load(answers.path).groups[0]
+        child.ask(Answer(str(answers.path), 5), Answered, 30)
+        found = Samples.load(answers.path).groups[0]
+        spun = child.ask(Spin(rows=4, runs=9, instances=2), Spun, 30)
     expected = onnxruntime.InferenceSession(source.artefact.file).run(None, dict(samples.groups[0]))[0]
     np.testing.assert_allclose(expected, found["logits"], atol=1e-6)
     np.testing.assert_allclose(expected[:7], few["logits"], atol=1e-6)

@@ -36,7 +36,7 @@ from penstock.optimize.types import Artefact, Offer, Step
 from penstock.repository.spec import merged
 from penstock.workers.child import die_with, prefer_as_victim
 
-LONGEST = 1000
+LONGEST = 300
 """Characters of a reason."""
 
 
@@ -127,7 +127,8 @@ def make(ask: Make) -> Crafted:
 def _artefact(ask: Make, done: Made, seconds: float) -> Artefact:
     parent = ask.source.artefact
     fresh = done.file != ask.source.file
-    engines = done.engines or (readers(done.file) if fresh else parent.engines)
+    able = readers(done.file) if fresh else parent.engines
+    engines = done.engines or [name for name in able if name in parent.engines] or able
     if not engines:
         raise LoadFailed(f"pass {ask.name!r} made {done.file.name}, which no engine reads")
     return Artefact(

@@ -20,7 +20,7 @@ PACKAGES = (
         "torch",
         "torch-pruning",
     ),
-    *("scikit-learn", "skl2onnx", "onnxmltools", "xgboost", "xgboost-cpu", "lightgbm", "jax", "tensorrt"),
+    *("scikit-learn", "skl2onnx", "xgboost", "xgboost-cpu", "lightgbm", "jax", "tensorrt"),
 )
 
 

@@ -1,0 +1,269 @@
+"""What to make and to measure next, from what is known: pure, so a search that was cut off goes on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from penstock.optimize.merit import worth
+from penstock.optimize.origin import SOURCE
+from penstock.optimize.passes import STAGES
+from penstock.optimize.pick import pick
+from penstock.optimize.types import Artefact, Candidate, Depth, Offer, Targets, Trial
+
+PARENTS = 2
+"""Artefacts that a stage starts from, beside the original."""
+NEAR = 0.75
+"""A screened candidate is measured fully if it comes so near to the best: screens are that rough."""
+LOSING = 0.97
+"""A screened candidate that does worse than this beside the original will not beat it."""
+FINALISTS = 3
+"""Artefacts on an engine that are measured fully, at the most."""
+LAYOUTS = 3
+"""In which each of them is measured, at the most."""
+CONFIRMED = 3
+"""Winners that may fail to be confirmed before the original is kept."""
+FULLER = 8.0
+"""How many times as long as a screening a full trial takes, before one is known."""
+CAREFUL = "int8-nncf"
+"""Quantization whose missing the floor is what the careful kind is for."""
+
+
+class Make(Struct, frozen=True):
+    """Apply a pass to an artefact, and find out what can be done to what comes of it."""
+
+    parent: str
+    offer: Offer
+
+    @property
+    def label(self) -> str:
+        return child(self.parent, self.offer)
+
+
+class Try(Struct, frozen=True):
+    """Load a candidate, judge and measure it."""
+
+    candidate: Candidate
+    depth: Depth
+
+    @property
+    def label(self) -> str:
+        return f"{self.depth}: {self.candidate.label}"
+
+
+Order: TypeAlias = Make | Try
+
+
+class Known(Struct, frozen=True):
+    """All that has been found out."""
+
+    artefacts: Mapping[str, Artefact]
+    """By name; the original is ``source``."""
+    trials: Sequence[Trial]
+    refused: Mapping[str, str]
+    """Why an order came to nothing, by its label."""
+
+    def trial(self, order: Try) -> Trial | None:
+        return next(
+            (each for each in self.trials if (each.candidate, each.depth) == (order.candidate, order.depth)),
+            None,
+        )
+
+    def done(self, order: Order) -> bool:
+        if order.label in self.refused:
+            return True
+        return order.label in self.artefacts if isinstance(order, Make) else self.trial(order) is not None
+
+    def at(self, depth: Depth) -> list[Trial]:
+        return [each for each in self.trials if each.depth == depth]
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What does not change in a search."""
+
+    baseline: Candidate
+    """The original as the server would run it."""
+    layouts: tuple[tuple[int, int], ...]
+    """(instances, threads) to choose from."""
+    stages: Mapping[str, str]
+    """Stage by name of a pass."""
+    targets: Targets = Targets()
+    exhaustive: bool = False
+    """Measure everything fully, which is what a search is compared with."""
+
+
+def decide(known: Known, plan: Plan, left: float) -> Order | None:
+    """The next order, with ``left`` seconds of the budget; None at the end.
+
+    The winner is confirmed even where the budget is used up.
+    """
+    basis = [Try(plan.baseline, "screen"), Try(plan.baseline, "full")]
+    for first in basis:
+        if known.trial(first) is None:
+            return first
+    rest = left - _reserve(known, plan)
+    if rest > 0:
+        for order in _explore(known, plan):
+            if not known.done(order):
+                return order
+    if left > 0 and not plan.exhaustive:
+        for order in _deepen(known, plan):
+            if not known.done(order):
+                return order
+    return _confirm(known, plan)
+
+
+def child(parent: str, offer: Offer) -> str:
+    """The name of what a pass makes of an artefact."""
+    return offer.label if parent == SOURCE else f"{parent}+{offer.label}"
+
+
+# -- wide: every stage from the best so far ----------------------------------------------------------
+
+
+def _explore(known: Known, plan: Plan) -> Iterator[Order]:
+    """All orders of the wide part in their order, done or not, as far as what is known tells them."""
+    pool = [SOURCE]
+    yield from _screens(known, plan, SOURCE, free=True)
+    for stage in STAGES:
+        if stage == "careful" and not _missed(known, plan):
+            continue
+        fresh: list[str] = []
+        for parent in _parents(known, plan, pool, stage):
+            for offer in known.artefacts[parent].offers:
+                if plan.stages.get(offer.name) != stage or child(parent, offer) in fresh:
+                    continue
+                yield Make(parent, offer)
+                name = child(parent, offer)
+                if name in known.artefacts:
+                    fresh.append(name)
+                    yield from _screens(known, plan, name, free=False)
+        pool += [name for name in fresh if name not in pool]
+
+
+def _parents(known: Known, plan: Plan, pool: Sequence[str], stage: str) -> list[str]:
+    """The original, and the best of those to which something can be done in this stage."""
+    able = [
+        name
+        for name in pool
+        if any(plan.stages.get(offer.name) == stage for offer in known.artefacts[name].offers)
+    ]
+    if plan.exhaustive:
+        return able
+    ranked = sorted((name for name in able if name != SOURCE), key=lambda name: -_worth(known, plan, name))
+    honest = [name for name in ranked if _worth(known, plan, name) > 0]
+    return [*(name for name in able if name == SOURCE), *honest[:PARENTS]]
+
+
+def _worth(known: Known, plan: Plan, name: str) -> float:
+    """The best of an artefact's screenings; 0 where its answers are too far off, or it does not run."""
+    found = (
+        each for each in known.trials if each.candidate.artefact == name and _promising(each, plan.targets)
+    )
+    return max((value(each, plan.targets) for each in found), default=0.0)
+
+
+def _promising(trial: Trial, targets: Targets) -> bool:
+    """A few rows cannot prove the floor, but their estimate can be within it."""
+    return trial.agreement.drop <= targets.max_drop and trial.repeats
+
+
+def value(trial: Trial, targets: Targets) -> float:
+    """By the objective: larger is better, and twice as large is twice as good."""
+    if targets.minimize == "latency":
+        return trial.figures.speedup.mid
+    batches = trial.figures.batches if trial.batched else trial.figures.batches[:1]
+    return max(worth(batch, targets) for batch in batches)
+
+
+def _screens(known: Known, plan: Plan, name: str, *, free: bool) -> Iterator[Try]:
+    """On every engine that reads it; in all layouts where that is free, else in the engine's best."""
+    for engine in known.artefacts[name].engines:
+        if _absent(known, engine):
+            continue
+        best = [] if free or plan.exhaustive else _ranked_layouts(known, plan, engine)[:1]
+        for instances, threads in best or plan.layouts:
+            order = Try(Candidate(name, engine, instances, threads), "full" if plan.exhaustive else "screen")
+            yield order
+            if order.label in known.refused:
+                break
+
+
+def _absent(known: Known, engine: str) -> bool:
+    """Whether a framework turned out not to be installed."""
+    return any(f"engine {engine!r} needs" in reason for reason in known.refused.values())
+
+
+def _ranked_layouts(known: Known, plan: Plan, engine: str) -> list[tuple[int, int]]:
+    """Those in which an engine's first artefact came near its best, the best first.
+
+    What else the engine runs will hardly want another; empty where it has run nothing yet.
+    """
+    ran = [each for each in known.at("screen") if each.candidate.engine == engine]
+    first = {
+        (each.candidate.instances, each.candidate.threads): value(each, plan.targets)
+        for each in ran
+        if each.candidate.artefact == ran[0].candidate.artefact
+    }
+    top = max(first.values(), default=0.0)
+    near = [layout for layout, value in first.items() if value >= NEAR * top]
+    return sorted(near, key=lambda layout: -first[layout])
+
+
+def _missed(known: Known, plan: Plan) -> bool:
+    """Whether plain quantization was tried, and nothing of it is within the floor."""
+    ran = [
+        each
+        for each in known.trials
+        if any(step.name == CAREFUL for step in known.artefacts[each.candidate.artefact].steps)
+    ]
+    return bool(ran) and not any(_promising(each, plan.targets) for each in ran)
+
+
+# -- deep: the best of them, thoroughly --------------------------------------------------------------
+
+
+def _deepen(known: Known, plan: Plan) -> Iterator[Order]:
+    """Full trials of those that came near the best, in the layouts that suit their engine."""
+    for artefact, engine in _finalists(known, plan):
+        for instances, threads in _ranked_layouts(known, plan, engine)[:LAYOUTS]:
+            yield Try(Candidate(artefact, engine, instances, threads), "full")
+
+
+def _finalists(known: Known, plan: Plan) -> list[tuple[str, str]]:
+    best: dict[tuple[str, str], float] = {}
+    for each in known.at("screen"):
+        if _promising(each, plan.targets):
+            key = (each.candidate.artefact, each.candidate.engine)
+            best[key] = max(best.get(key, 0.0), value(each, plan.targets))
+    usual = known.trial(Try(plan.baseline, "screen"))
+    least = LOSING * value(usual, plan.targets) if usual else 0.0
+    least = max(least, NEAR * max(best.values(), default=0.0))
+    near = [key for key, found in best.items() if found >= least]
+    return sorted(near, key=lambda key: -best[key])[:FINALISTS]
+
+
+def _confirm(known: Known, plan: Plan) -> Try | None:
+    """The best that was not confirmed yet, unless one has been."""
+    baseline = known.trial(Try(plan.baseline, "full"))
+    assert baseline is not None  # noqa: S101 - it comes first
+    confirmed = [each for each in known.at("confirm") if each.candidate != plan.baseline]
+    if pick(baseline, confirmed, plan.targets).winner is not None or len(confirmed) >= CONFIRMED:
+        return None
+    tried = {each.candidate for each in confirmed}
+    rest = [
+        each
+        for each in known.at("full")
+        if each.candidate not in tried and Try(each.candidate, "confirm").label not in known.refused
+    ]
+    winner = pick(baseline, rest, plan.targets).winner
+    return None if winner is None else Try(winner, "confirm")
+
+
+def _reserve(known: Known, plan: Plan) -> float:
+    """Seconds to keep for the deep part, by how long trials took so far."""
+    if plan.exhaustive:
+        return 0.0
+    screen = max((each.seconds for each in known.at("screen")), default=0.0)
+    full = max((each.seconds for each in known.at("full")), default=screen * FULLER)
+    return full * (2 + min(LAYOUTS, len(plan.layouts)))
