@@ -37,6 +37,8 @@ from penstock.optimize.types import Agreement
 
 SHARES = ("accuracy", "equal", "top1")
 """Metrics that count rows, for which it can be said how many would do."""
+FINITE = "finite"
+"""What an agreement is about where answers are no numbers; no floor lets those pass."""
 FLAT = 0.01
 """Of the labels' standard deviation: an error below is none, so that nothing is divided by it."""
 
@@ -63,7 +65,7 @@ def judge(
     found, broken = likeness.pairs(reference, candidate, inputs)
     if broken:
         return Agreement(
-            metric=metric or "finite",
+            metric=FINITE,
             drop=1.0,
             upper=1.0,
             max_drop=max_drop,
