@@ -244,9 +244,9 @@ def state(folder: Path) -> dict[str, int]:
     return {each.name: each.stat().st_mtime_ns for each in folder.iterdir() if each.is_file()}
 
 
-def offers(name: str, file: Path, **told: Any) -> list[dict[str, Any]]:
+def offers(name: str, file: Path | str, **told: Any) -> list[dict[str, Any]]:
     """The options that a pass offers for a file."""
-    return [dict(each) for each in find(PASSES[name], {}, "pass")().variants(source(file, **told))]
+    return [dict(each) for each in find(PASSES[name], {}, "pass")().variants(source(Path(file), **told))]
 
 
 def kinds(file: Path | str) -> Counter[str]:

@@ -17,6 +17,8 @@ FILE = "model.onnx"
 LARGEST = 1 << 30
 """Bytes of weights up to which they are kept inside the file; protobuf's own limit is twice that."""
 STANDARD = ("", "ai.onnx")
+OWN = "com.microsoft"
+"""Of the operators that ONNX Runtime has beyond the standard."""
 SIGNS_OF_INT8 = (
     "QuantizeLinear",
     "DequantizeLinear",
@@ -24,6 +26,9 @@ SIGNS_OF_INT8 = (
     "MatMulInteger",
     "ConvInteger",
 )
+
+FLOAT = 1
+"""onnx.TensorProto.FLOAT, for those who have not imported it."""
 
 Shape: TypeAlias = tuple[int | str, ...]
 """Sizes; those that vary by name, or empty where they have none."""
@@ -62,19 +67,24 @@ def write(model: "ModelProto", out: Path) -> Path:
     import onnx
 
     file = out / FILE
-    drop_unused_opsets(model)
+    tidy_opsets(model)
     large = weight_bytes(model) > LARGEST
     onnx.save_model(model, file, save_as_external_data=large, location=f"{FILE}.data" if large else None)
     return file
 
 
-def drop_unused_opsets(model: "ModelProto") -> None:
-    """ONNX Runtime writes down all operator sets that it knows; other engines stumble over theirs."""
+def tidy_opsets(model: "ModelProto") -> None:
+    """Declare the operator sets that are used, and no other.
+
+    ONNX Runtime writes down all that it knows, and its tools forget to declare its own.
+    """
     used = {node.domain for node in nodes(model.graph)} | {each.domain for each in model.functions}
     used |= {node.domain for function in model.functions for node in function.node}
     kept = [each for each in model.opset_import if each.domain in STANDARD or each.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)
+    if OWN in used - {each.domain for each in kept}:
+        model.opset_import.add(domain=OWN, version=1)
 
 
 def nodes(graph: "GraphProto") -> "Iterator[NodeProto]":
@@ -106,6 +116,14 @@ def is_quantized(model: "ModelProto") -> bool:
         node.op_type in SIGNS_OF_INT8 or node.op_type.startswith("QLinear") or node.op_type == "MatMulNBits"
         for node in nodes(model.graph)
     )
+
+
+def has_weights(model: "ModelProto", *datatypes: str) -> bool:
+    """Whether there are some of these ONNX datatypes, e.g. ``FLOAT16``."""
+    import onnx
+
+    wanted = {onnx.TensorProto.DataType.Value(each) for each in datatypes}
+    return any(each.data_type in wanted for each in weights(model).values())
 
 
 def opset(model: "ModelProto") -> int:
@@ -152,10 +170,14 @@ def weight_bytes(model: "ModelProto") -> int:
 def rewritten(file: Path, level: str) -> "ModelProto":
     """The model as ONNX Runtime has it after optimizing its graph up to ``level``.
 
-    Raises LoadFailed with ONNX Runtime's reason.
+    For the CPU, which lacks kernels for halves: casts would be written down where there are any.
+    Raises LoadFailed for such a model, and with ONNX Runtime's reason where it has one.
     """
+    import onnx
     import onnxruntime as ort
 
+    if has_weights(onnx.load(file, load_external_data=False), "FLOAT16", "BFLOAT16"):
+        raise LoadFailed(f"{file.name} has weights in half precision, which would be cast; start from FP32")
     with TemporaryDirectory(dir=Path.cwd()) as folder:
         made = Path(folder, FILE)
         options = ort.SessionOptions()
@@ -171,7 +193,7 @@ def rewritten(file: Path, level: str) -> "ModelProto":
         except Exception as error:
             raise LoadFailed(f"ONNX Runtime cannot rewrite {file.name}: {said(error)}") from error
         model = read(made)
-    drop_unused_opsets(model)
+    tidy_opsets(model)
     return model
 
 
@@ -180,6 +202,7 @@ def keep_interface(model: "ModelProto", original: "ModelProto") -> None:
 
     Raises LoadFailed where one is gone, or has another type.
     """
+    model.ir_version = max(model.ir_version, 4)  # before, weights had to be inputs, too
     for now, before in ((model.graph.input, inputs(original)), (model.graph.output, original.graph.output)):
         have = {each.name: each.type.tensor_type.elem_type for each in now}
         for each in before:
@@ -187,3 +210,10 @@ def keep_interface(model: "ModelProto", original: "ModelProto") -> None:
                 raise LoadFailed(f"{each.name!r} would be lost, or have another datatype")
         del now[:]
         now.extend(before)
+
+
+def can_be_quantized(model: "ModelProto", *kinds: str) -> bool:
+    """Whether nodes of these kinds have weights of single precision, and nothing is quantized yet."""
+    floats = {name for name, each in weights(model).items() if each.data_type == FLOAT}
+    found = (node for node in nodes(model.graph) if node.op_type in kinds)
+    return not is_quantized(model) and any(name in floats for node in found for name in node.input[1:2])

@@ -1,0 +1,118 @@
+"""Static int8 by ONNX Runtime: weights and activations quantized by what samples show, as QDQ nodes."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.core.errors import LoadFailed
+from penstock.core.types import Tensors
+from penstock.optimize.passes import Made, Options, Source, graph
+from penstock.optimize.samples import Samples
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+CALIBRATORS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+"""ONNX Runtime's names; extremes as they are, without the outermost of 100,000, or with least loss."""
+ROWS = {"minmax": 300, "percentile": 128, "entropy": 128}
+BATCH = 16
+"""Rows whose activations are held at once, all layers' of them."""
+PRODUCTS = ("MatMul", "Gemm")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu", "Resize")
+"""What stays in int8 from one convolution to the next; norms, softmax and activations stay float."""
+OPTIONS = {
+    # Attention's own products are few, and those that suffer most.
+    "MatMulConstBOnly": True,
+    # Sums leave as floats for what comes next, which saves rounding them twice.
+    "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
+    "CalibTensorRangeSymmetric": False,
+    # Batch after batch, so that memory is bounded; not for minmax alone, whatever its name.
+    "CalibStridedMinMax": 1,
+}
+
+
+class Int8Onnx:
+    """Per channel; unsigned activations and signed weights, as x86's VNNI multiplies them."""
+
+    stage = "int8"
+
+    def variants(self, source: Source, /) -> Sequence[Options]:
+        model = graph.glance(source, "int8-onnx")
+        if model is None or not graph.can_be_quantized(model, *PRODUCTS, *CONVOLUTIONS):
+            return ()
+        return [{"calibrate": each} for each in CALIBRATORS]
+
+    def apply(self, source: Source, options: Options, out: Path, samples: Samples, /) -> Made:
+        calibrate = str(options["calibrate"])
+        before = graph.read(source.file)
+        prepared, done = Path("prepared.onnx").resolve(), Path("quantized.onnx").resolve()
+        _prepare(graph.rewritten(source.file, "ORT_ENABLE_BASIC"), prepared)
+        _quantize(prepared, done, calibrate, samples)
+        model = graph.read(done)
+        if not graph.is_quantized(model):
+            raise LoadFailed(f"ONNX Runtime found nothing to quantize in {source.file.name}")
+        graph.keep_interface(model, before)
+        return Made(file=graph.write(model, out), packages=("onnx", "onnxruntime"))
+
+
+def _prepare(model: "ModelProto", file: Path) -> None:
+    """With all shapes that can be found: what has none stays float."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    large = graph.weight_bytes(model) > graph.LARGEST
+    told: dict[str, Any] = {"skip_optimization": True, "save_as_external_data": large}
+    try:
+        quant_pre_process(model, file, auto_merge=True, **told)
+    except Exception:  # noqa: BLE001 - of operators that it does not know; ONNX's own inference remains
+        quant_pre_process(model, file, skip_symbolic_shape=True, **told)
+
+
+def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
+
+    model = graph.read(file)
+    arm = platform.machine().lower() in ("arm64", "aarch64")
+    kinds = (*PRODUCTS, *CONVOLUTIONS, *BETWEEN) if graph.has(model, *CONVOLUTIONS) else PRODUCTS
+    quantize_static(
+        file,
+        out,
+        _reader(list(islice(samples.batches(BATCH), max(1, ROWS[calibrate] // BATCH)))),
+        op_types_to_quantize=list(kinds),
+        per_channel=True,
+        reduce_range=not arm and not _has_vnni(),
+        activation_type=QuantType.QInt8 if arm else QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=getattr(CalibrationMethod, CALIBRATORS[calibrate]),
+        use_external_data_format=graph.weight_bytes(model) > graph.LARGEST,
+        extra_options=dict(OPTIONS),
+    )
+
+
+def _has_vnni() -> bool:
+    """Whether 8-bit products are summed up in 32 bits; before, sums of two could overflow 16."""
+    try:
+        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return True
+
+
+def _reader(batches: Sequence[Tensors]) -> Any:
+    """What ONNX Runtime calibrates from, range by range."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        rest: Iterator[Tensors] = iter(())
+
+        def __len__(self) -> int:
+            return len(batches)
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self.rest = iter(batches[start_index:end_index])
+
+        def get_next(self) -> Tensors | None:
+            return next(self.rest, None)
+
+    return Reader()
