@@ -152,7 +152,9 @@ def _attention(graph: Graph, x: str, bias: str) -> str:
 
 
 def _heads(graph: Graph, x: str, order: list[int]) -> str:
-    split = graph.constant([0, 0, HEADS, HIDDEN // HEADS], np.int64)
+    sizes = graph.op("Slice", graph.op("Shape", x), *(graph.constant([each], np.int64) for each in (0, 2)))
+    rest = [graph.constant([each], np.int64) for each in (-1, HIDDEN // HEADS)]
+    split = graph.op("Concat", sizes, *rest, axis=0)
     return graph.op("Transpose", graph.op("Reshape", graph.linear(x, HIDDEN, HIDDEN), split), perm=order)
 
 

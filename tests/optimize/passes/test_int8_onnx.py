@@ -42,12 +42,10 @@ def test_norms_softmax_and_products_of_two_activations_stay_float(tmp_path):
     made = applied("int8-onnx", encoder(tmp_path / "model.onnx"), rows("ids"), calibrate="minmax")
     model = onnx.load(made.file)
     given = {name: node.op_type for node in model.graph.node for name in node.output}
-    quantized = {
-        node.op_type for node in model.graph.node if given.get((*node.input, "")[0]) == "DequantizeLinear"
-    }
-    assert quantized == {"MatMul"}
+    readers = [node for node in model.graph.node if "DequantizeLinear" in map(given.get, node.input)]
+    assert {node.op_type for node in readers} == {"MatMul"}
+    assert len(readers) == 12
     assert kinds(made.file)["MatMul"] == 16
-    assert kinds(made.file)["DequantizeLinear"] > 12
 
 
 def test_convolutions_hand_int8_on(tmp_path):

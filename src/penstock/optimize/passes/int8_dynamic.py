@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 from penstock.optimize.passes import Made, Options, Source, graph
 from penstock.optimize.samples import Samples
-
-TOLD: dict[str, Any] = {"op_types_to_quantize": ["MatMul"], "extra_options": {"MatMulConstBOnly": True}}
 
 
 class Int8Dynamic:
@@ -29,17 +27,18 @@ class Int8Dynamic:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         before = graph.read(source.file)
-        done = Path("quantized.onnx").resolve()
-        # Without Gemm, of which ONNX Runtime makes MatMul and Add where it quantizes them.
-        quantize_dynamic(
-            graph.rewritten(source.file, "ORT_ENABLE_BASIC"),
-            done,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=graph.weight_bytes(before) > graph.LARGEST,
-            **TOLD,
-        )
-        model = graph.read(done)
+        with TemporaryDirectory(dir=Path.cwd()) as folder:
+            done = Path(folder, "quantized.onnx")
+            # Without Gemm, of which ONNX Runtime makes MatMul and Add where it quantizes them.
+            quantize_dynamic(
+                graph.rewritten(source.file, "ORT_ENABLE_BASIC"),
+                done,
+                op_types_to_quantize=["MatMul"],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                use_external_data_format=graph.weight_bytes(before) > graph.LARGEST,
+            )
+            model = graph.read(done)
         graph.keep_interface(model, before)
         file = graph.write(model, out)
         return Made(file=file, engines=("onnx",), alone=True, packages=("onnx", "onnxruntime"))

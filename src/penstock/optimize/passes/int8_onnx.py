@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from penstock.core.errors import LoadFailed
@@ -24,8 +25,6 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu", "Resize")
 """What stays in int8 from one convolution to the next; norms, softmax and activations stay float."""
 OPTIONS = {
-    # Attention's own products are few, and those that suffer most.
-    "MatMulConstBOnly": True,
     # Sums leave as floats for what comes next, which saves rounding them twice.
     "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
     "CalibTensorRangeSymmetric": False,
@@ -48,20 +47,25 @@ class Int8Onnx:
     def apply(self, source: Source, options: Options, out: Path, samples: Samples, /) -> Made:
         calibrate = str(options["calibrate"])
         before = graph.read(source.file)
-        prepared, done = Path("prepared.onnx").resolve(), Path("quantized.onnx").resolve()
-        _prepare(graph.rewritten(source.file, "ORT_ENABLE_BASIC"), prepared)
-        _quantize(prepared, done, calibrate, samples)
-        model = graph.read(done)
+        with TemporaryDirectory(dir=Path.cwd()) as folder:
+            prepared, done = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
+            _prepare(graph.rewritten(source.file, "ORT_ENABLE_BASIC"), prepared)
+            _quantize(prepared, done, calibrate, samples)
+            model = graph.read(done)
         if not graph.is_quantized(model):
             raise LoadFailed(f"ONNX Runtime found nothing to quantize in {source.file.name}")
+        if not graph.has(before, *CONVOLUTIONS):
+            _spare_others(model)
         graph.keep_interface(model, before)
         return Made(file=graph.write(model, out), packages=("onnx", "onnxruntime"))
 
 
 def _prepare(model: "ModelProto", file: Path) -> None:
-    """With all shapes that can be found: what has none stays float."""
+    """With all shapes that can be found, as what has none stays float; and with names for all nodes."""
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    for at, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}.{at}"
     large = graph.weight_bytes(model) > graph.LARGEST
     told: dict[str, Any] = {"skip_optimization": True, "save_as_external_data": large}
     try:
@@ -81,6 +85,7 @@ def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
         out,
         _reader(list(islice(samples.batches(BATCH), max(1, ROWS[calibrate] // BATCH)))),
         op_types_to_quantize=list(kinds),
+        nodes_to_exclude=_free(model),
         per_channel=True,
         reduce_range=not arm and not _has_vnni(),
         activation_type=QuantType.QInt8 if arm else QuantType.QUInt8,
@@ -89,6 +94,30 @@ def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
         use_external_data_format=graph.weight_bytes(model) > graph.LARGEST,
         extra_options=dict(OPTIONS),
     )
+
+
+def _free(model: "ModelProto") -> list[str]:
+    """Products of two activations by node: attention's own, which are few, and suffer most."""
+    weights = graph.weights(model)
+    products = (node for node in model.graph.node if node.op_type in PRODUCTS)
+    return [node.name for node in products if node.input[1] not in weights]
+
+
+def _spare_others(model: "ModelProto") -> None:
+    """Have what stays float read the float itself, where ONNX Runtime hands the rounded tensor to all.
+
+    Sums past a layer (residuals) are what it matters to: their errors would add up.
+    """
+    made = {name: node for node in model.graph.node for name in node.output}
+    rounded: dict[str, str] = {}
+    for node in model.graph.node:
+        behind = made.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if behind is not None:
+            rounded[node.output[0]] = behind.input[0]
+    for node in model.graph.node:
+        weight = made.get(node.input[1]) if node.op_type in PRODUCTS else None
+        if weight is None or weight.op_type != "DequantizeLinear" or weight.output[0] in rounded:
+            node.input[:] = [rounded.get(name, name) for name in node.input]
 
 
 def _has_vnni() -> bool:
