@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from penstock.optimize.search import Known, Make, Plan, decide
+from penstock.optimize.search import Known, Make, Plan, choose, decide
 from penstock.optimize.types import (
     Agreement,
     Artefact,
@@ -226,3 +226,14 @@ def test_an_exhaustive_search_measures_every_artefact_on_every_engine_in_every_l
 def test_other_objectives_find_their_best(minimize):
     world = World(ORDINARY).run(replace(PLAN, targets=Targets(minimize=minimize)))
     assert "int8-nncf" in world.confirmed[0].artefact
+
+
+def test_a_winner_whose_confirmation_breaks_is_none():
+    """It ran out of memory, say; then nothing has been confirmed."""
+    world = World(ORDINARY)
+    known = World(ORDINARY).run()
+    trials = [each for each in known.trials if each.depth != "confirm"]
+    best = known.confirmed[0]
+    refused = {f"confirm: {best.label}": "it took more than 1.0 GiB of memory and was ended"}
+    assert choose(Known(known.artefacts, trials, {}), PLAN).winner == best
+    assert choose(Known(world.artefacts, trials, refused), PLAN).winner != best

@@ -14,7 +14,7 @@ from penstock.optimize.types import Batch, Figures, Interval
 
 SIZES = (1, 4, 16, 64)
 """Rows of the batches for which throughput is measured."""
-LONGEST = 0.5
+LONGEST = 0.2
 """Seconds: larger batches are not measured where one would take the baseline longer."""
 PACE = 8
 """Runs from which the baseline's pace is taken."""

@@ -16,9 +16,8 @@ from penstock.optimize import origin
 from penstock.optimize.facts import facts
 from penstock.optimize.journal import Entry, Journal, entry
 from penstock.optimize.origin import SOURCE
-from penstock.optimize.pick import pick
 from penstock.optimize.samples import Samples
-from penstock.optimize.search import Make, Order, Plan, Try, decide
+from penstock.optimize.search import Make, Order, Plan, Try, choose, decide
 from penstock.optimize.types import Artefact, Outcome, Progress, Refused, Targets, Trial
 from penstock.optimize.version import next_version, write
 from penstock.optimize.workshop import Task, Workshop
@@ -134,7 +133,7 @@ class Search:
             self._watch(Progress(doing=doing, spent=now, budget=budget, trials=trials, refused=known.refused))
 
         tell("looking at the model")
-        plan = self._plan(exhaustive=exhaustive)
+        plan = self._plan(budget, exhaustive=exhaustive)
         left = budget - self._journal.seconds
         while order := decide(self._journal.known, plan, left):
             tell(words(order))
@@ -143,7 +142,7 @@ class Search:
         tell("")
         return self._outcome(located, plan, complete=left > 0)
 
-    def _plan(self, *, exhaustive: bool) -> Plan:
+    def _plan(self, budget: float, *, exhaustive: bool) -> Plan:
         """What the search goes by; the original is looked at once."""
         task, journal = self._task, self._journal
         if SOURCE not in journal.known.artefacts:
@@ -157,6 +156,7 @@ class Search:
             layouts=origin.layouts(task.spec, len(machine.cores())),
             stages={name: each.stage for name, each in task.passes.items()},
             targets=task.targets,
+            budget=budget,
             exhaustive=exhaustive,
         )
 
@@ -178,8 +178,6 @@ class Search:
 
     def _outcome(self, located: Located, plan: Plan, *, complete: bool) -> Outcome:
         known = self._journal.known
-        baseline = known.trial(Try(plan.baseline, "full"))
-        assert baseline is not None  # noqa: S101 - it is the first thing that is measured
         declined = {
             f"{name} of {artefact.name}": reason
             for artefact in known.artefacts.values()
@@ -190,7 +188,7 @@ class Search:
             version=located.version,
             digest=origin.sha256(located),
             targets=self._task.targets,
-            choice=pick(baseline, known.trials, self._task.targets),
+            choice=choose(known, plan),
             baseline=plan.baseline,
             trials=tuple(known.trials),
             artefacts=known.artefacts,

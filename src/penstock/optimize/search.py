@@ -9,7 +9,7 @@ from penstock.optimize.merit import worth
 from penstock.optimize.origin import SOURCE
 from penstock.optimize.passes import STAGES
 from penstock.optimize.pick import pick
-from penstock.optimize.types import Artefact, Candidate, Depth, Offer, Targets, Trial
+from penstock.optimize.types import Artefact, Candidate, Choice, Depth, Offer, Targets, Trial
 
 PARENTS = 2
 """Artefacts that a stage starts from, beside the original."""
@@ -23,6 +23,8 @@ LAYOUTS = 3
 """In which each of them is measured, at the most."""
 CONFIRMED = 3
 """Winners that may fail to be confirmed before the original is kept."""
+DEEP = 0.4
+"""Of the budget, which is kept for measuring fully and confirming, at the most."""
 FULLER = 8.0
 """How many times as long as a screening a full trial takes, before one is known."""
 CAREFUL = "int8-nncf"
@@ -88,6 +90,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     stages: Mapping[str, str]
     """Stage by name of a pass."""
     targets: Targets = Targets()
+    budget: float = 900.0
+    """Seconds for all of it."""
     exhaustive: bool = False
     """Measure everything fully, which is what a search is compared with."""
 
@@ -111,6 +115,16 @@ def decide(known: Known, plan: Plan, left: float) -> Order | None:
             if not known.done(order):
                 return order
     return _confirm(known, plan)
+
+
+def choose(known: Known, plan: Plan) -> Choice:
+    """From what is known at the end; a winner that could not even be confirmed is none."""
+    baseline = known.trial(Try(plan.baseline, "full"))
+    assert baseline is not None  # noqa: S101 - it comes first
+    refused = {label.partition(": ")[2] for label in known.refused if label.startswith("confirm: ")}
+    return pick(
+        baseline, [each for each in known.trials if each.candidate.label not in refused], plan.targets
+    )
 
 
 def child(parent: str, offer: Offer) -> str:
@@ -266,4 +280,4 @@ def _reserve(known: Known, plan: Plan) -> float:
         return 0.0
     screen = max((each.seconds for each in known.at("screen")), default=0.0)
     full = max((each.seconds for each in known.at("full")), default=screen * FULLER)
-    return full * (2 + min(LAYOUTS, len(plan.layouts)))
+    return min(full * (2 + min(LAYOUTS, len(plan.layouts))), plan.budget * DEEP)

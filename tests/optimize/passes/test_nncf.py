@@ -77,13 +77,13 @@ def test_small_weights_stay_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_large_weights_shrink_and_answers_stay_alike(tmp_path, bits):
-    file = mlp(tmp_path / "model.onnx", wide=2200)
+    file = mlp(tmp_path / "model.onnx", wide=2304)
     assert {"bits": bits} in WeightsNncf().variants(source(file))
     made = applied("weights-nncf", file, rows("x"), bits=bits)
     assert made.bytes < file.stat().st_size * bits / 24
     asked = rows("x", 16, seed=7).groups[0]
     expected = loaded(file).run(asked)["logits"]
-    assert cosine(loaded(made.file, "openvino").run(asked)["logits"], expected).min() > 0.98
+    assert cosine(loaded(made.file, "openvino").run(asked)["logits"], expected).min() > (0.95 if bits == 4 else 0.999)
 
 
 def test_bf16_is_a_setting_and_no_file(tmp_path):
