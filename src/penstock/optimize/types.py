@@ -229,3 +229,38 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Processor, cores, system, versions of packages."""
     applied: str = ""
     """The folder of the new version, where one was written."""
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """What a version did in one layout with batches of one size; medians over rounds."""
+
+    instances: int
+    """Batches at once."""
+    threads: int
+    """Compute threads of each."""
+    rows: int
+    """Of a batch."""
+    run_ms: float
+    """One batch."""
+    p99_ms: float
+    rows_per_s: float
+    """On all instances at once."""
+    cpu_ms: float
+    """Processor time, of all threads, for one row."""
+    joules: float | None = None
+    """For one row; None where nothing tells."""
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """A version measured by itself on one machine, as ``penstock profile`` writes it."""
+
+    model: str
+    version: str
+    machine: Mapping[str, Any]
+    """Processor, cores, system, versions of packages."""
+    device: str
+    points: tuple[Point, ...]
+    load_s: float
+    memory_bytes: int
+    """By which its processes grew at the most, the framework included."""
+    file_bytes: int
