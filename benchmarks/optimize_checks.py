@@ -43,6 +43,8 @@ class Served:
     """Of their latencies as a client sees them, round by round."""
     ms: tuple[float, float]
     """Medians."""
+    ran: Interval
+    """Of the times for which they ran in the server, the way of the request left out."""
     agreement: Agreement
 
 
@@ -51,6 +53,7 @@ def served(repository: Path, fresh: Samples, max_drop: float) -> Served:
     rows = list(fresh.batches(1))
     answers: list[list[Mapping[str, Array]]] = [[], []]
     took: list[list[float]] = [[], []]
+    ran: list[list[float]] = [[], []]
     with serving(repository) as server:
         server.wait()
         with Client(server.url) as client:
@@ -58,14 +61,22 @@ def served(repository: Path, fresh: Samples, max_drop: float) -> Served:
             for at, row in enumerate([*rows[:WARM], *rows]):
                 for which in (0, 1) if at % 2 else (1, 0):
                     began = time.perf_counter()
-                    answer = client.infer(MODEL, row, version=VERSIONS[which])
+                    answer = client.infer(MODEL, row, version=VERSIONS[which], parameters={"timing": True})
+                    if at < len(rows[:WARM]):
+                        continue
                     took[which].append(time.perf_counter() - began)
+                    ran[which].append(answer.timing.ran if answer.timing else 0.0)
                     answers[which].append(dict(answer))
-    times = [np.array_split(each[min(WARM, len(rows)) :], ROUNDS) for each in took]
-    rounds = [[float(np.median(part)) for part in each] for each in times]
-    ours, theirs = (_gathered(each[min(WARM, len(rows)) :], fresh) for each in answers)
+    ours, theirs = (_gathered(each, fresh) for each in answers)
     agreement = judge(ours, theirs, fresh.labels, max_drop=max_drop, inputs=fresh)
-    return Served(paired_ratio(*rounds), (median(rounds[0]) * 1e3, median(rounds[1]) * 1e3), agreement)
+    ms = (median(took[0]) * 1e3, median(took[1]) * 1e3)
+    return Served(_ratio(took), ms, _ratio(ran), agreement)
+
+
+def _ratio(times: Sequence[Sequence[float]]) -> Interval:
+    """The first one's over the second's, by the medians of rounds."""
+    rounds = [[float(np.median(part)) for part in np.array_split(each, ROUNDS)] for each in times]
+    return paired_ratio(*rounds)
 
 
 def _await(client: Client) -> None:

@@ -59,7 +59,7 @@ class Prepared:
 
 def prepare(subject: Subject, folder: Path) -> Prepared:
     """Made once below ``folder``, and taken from there the next time."""
-    there = folder / subject.name
+    there = folder.absolute() / subject.name
     if not there.exists():
         draft = folder / f".{subject.name}.part"
         shutil.rmtree(draft, ignore_errors=True)
