@@ -11,6 +11,8 @@ Kind: TypeAlias = Literal["chosen", "original", "front", "other", "rejected"]
 
 WIDTH, HEIGHT = 480.0, 330.0
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 14.0, 30.0, 44.0
+UPWARD: tuple[Kind, ...] = ("front", "other", "rejected", "original", "chosen")
+"""Who is drawn over whom: hollow marks over filled ones."""
 MOST = 6
 """Ticks of an axis on a logarithmic scale."""
 MANTISSAS = (
@@ -145,7 +147,7 @@ def scatter(
     title: str, x: Axis, y: Axis, points: Sequence[Point], *, below: str = "", above: str = ""
 ) -> str:
     """The plot; ``below`` and ``above`` are SVG under and over the grid."""
-    drawn = sorted(points, key=_weight, reverse=True)
+    drawn = sorted(points, key=lambda point: UPWARD.index(point.kind))
     marks = "".join(_mark(point, x, y) for point in drawn)
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(title)}">'
@@ -190,11 +192,11 @@ def _weight(point: Point) -> int:
 
 def _names(points: Sequence[Point], x: Axis, y: Axis) -> Iterator[str]:
     """Labels, the weightiest placed first; one that finds no room is left to its hint."""
-    taken = [_around(x.at(each.x), y.at(each.y)) for each in points]
+    taken = [box for each in points for box in _drawn(each, x, y)]
     for point in sorted(points, key=_weight):
         left, top = x.at(point.x), y.at(point.y)
         strong = point.kind in ("chosen", "original")
-        width = len(point.label) * CHARACTER * (1.12 if strong else 1)
+        width = len(point.label) * CHARACTER * (1.25 if strong else 1)
         for box in _places(left, top, width, 15 if strong else 11):
             if _inside(box) and not any(box.meets(each) for each in taken):
                 taken.append(box)
@@ -220,8 +222,11 @@ def _places(left: float, top: float, width: float, gap: float) -> Iterator[Box]:
                 yield Box(middle - half, top + rise - 7, middle + half, top + rise + 7)
 
 
-def _around(left: float, top: float) -> Box:
-    return Box(left - 7, top - 7, left + 7, top + 7)
+def _drawn(point: Point, x: Axis, y: Axis) -> Iterator[Box]:
+    left, top = x.at(point.x), y.at(point.y)
+    yield Box(left - 7, top - 7, left + 7, top + 7)
+    if point.span:
+        yield Box(x.at(point.span[0]), top - 1, x.at(point.span[1]), top + 1)
 
 
 def _inside(box: Box) -> bool:

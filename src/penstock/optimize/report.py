@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
 
-from penstock.optimize.merit import NOISE, allowed, needed
+from penstock.optimize.merit import allowed, needed
 from penstock.optimize.plot import Kind, sign
 from penstock.optimize.reasons import times
+from penstock.optimize.report_how import measured, recipe
 from penstock.optimize.report_plots import plots
 from penstock.optimize.report_style import CSS
 from penstock.optimize.report_table import (
@@ -23,8 +23,7 @@ from penstock.optimize.report_table import (
     percent,
     table,
 )
-from penstock.optimize.types import Artefact, Outcome
-from penstock.optimize.version import settings, toml
+from penstock.optimize.types import Outcome
 
 KEY: Mapping[Kind, str] = {
     "chosen": "chosen",
@@ -47,8 +46,8 @@ def render(outcome: Outcome) -> str:
         _section("What was found", plots(outcome, rows) + _key()),
         _section("All candidates", table(outcome, rows)),
         _section("Rejected, and why", _rejected(rows) + _refused(outcome.refused)),
-        _recipe(outcome),
-        _section("How it was measured", _measured(outcome)),
+        _section("How the chosen one is made and run", recipe(outcome)),
+        _section("How it was measured", measured(outcome)),
         f"<footer>{escape(_legal(outcome))}</footer>",
     )
     return (
@@ -78,7 +77,7 @@ def _head(outcome: Outcome, rows: Sequence[Entry]) -> str:
         return _banner("kept", "Keep the original", "", words)
     entry = rows[0]
     big, title = _gained(outcome, entry)
-    return _banner("", big, f"{title}, {_answers(outcome, entry)}", f"By {escape(winner.label)}.")
+    return _banner("", big, f"{title}, {_answers(outcome, entry)}", _how(entry))
 
 
 def _banner(kind: str, big: str, title: str, words: str) -> str:
@@ -92,16 +91,31 @@ def _gained(outcome: Outcome, entry: Entry) -> tuple[str, str]:
     if not allowed(base, targets):
         now, before = needed(entry.trial, targets), needed(base, targets)
         return f"{now:.3g} ms", f"p99, {targets.p99_ms:g} ms wanted, {before:.3g} ms with the original"
-    return f"{times(entry.gain.mid) if entry.gain else '–'} ×", GAINS[targets.minimize]
+    return f"{times(entry.gain.mid) if entry.gain else '–'}\u00a0×", GAINS[targets.minimize]
 
 
 def _answers(outcome: Outcome, entry: Entry) -> str:
     """What is proven of the answers, as few as words can be."""
     agreement = entry.trial.agreement
     within = percent(max(agreement.upper, 0.0))
-    if not outcome.labelled or agreement.reference is None:
-        return f"answers unchanged within {within}"
-    return f"{escape(agreement.metric)} unchanged within {within}"
+    own = outcome.labelled and agreement.reference is not None
+    what, falls = (escape(agreement.metric), "falls") if own else ("answers", "differ")
+    return (
+        f"{what} {falls} by at most {within}" if agreement.drop > 0 else f"{what} unchanged within {within}"
+    )
+
+
+def _how(entry: Entry) -> str:
+    candidate, agreement = entry.trial.candidate, entry.trial.agreement
+    layout = f"{_many(candidate.instances, 'instance')} of {_many(candidate.threads, 'thread')}"
+    return (
+        f"By {escape(candidate.artefact)} on {escape(candidate.engine)}, {layout}. "
+        f"The bound holds at 95 % confidence, on {agreement.rows:,} rows."
+    )
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _tiles(outcome: Outcome, rows: Sequence[Entry]) -> str:
@@ -158,89 +172,6 @@ def _group(title: str, told: Sequence[tuple[str, str]]) -> str:
         f"<li><span>{escape(label)}</span><span>{escape(reason)}</span></li>" for label, reason in told
     )
     return f'<h3>{escape(title)} <span class="soft">({len(told)})</span></h3><ul class="why">{lines}</ul>'
-
-
-# -- how ----------------------------------------------------------------------------------------------
-
-
-def _recipe(outcome: Outcome) -> str:
-    """How the winner is made, and how it is run."""
-    winner = outcome.choice.winner
-    if winner is None or winner.artefact not in outcome.artefacts:
-        return ""
-    artefact = outcome.artefacts[winner.artefact]
-    run = toml(settings(artefact, winner, outcome.choice, outcome.targets.p99_ms))
-    made = f"<div><h3>Made by</h3>{_steps(artefact)}</div>"
-    told = f"<div><h3>Run with this model.toml</h3><pre><code>{escape(run)}</code></pre></div>"
-    return _section("How the chosen one is made and run", f'<div class="halves">{made}{told}</div>')
-
-
-def _steps(artefact: Artefact) -> str:
-    if not artefact.steps:
-        return "<p>No pass: the original's file, run otherwise.</p>"
-    lines = "".join(
-        f"<dt>{escape(step.name)}</dt><dd>{_pairs(step.options, ' = ') or 'no options'}"
-        f'<br><span class="soft">{_pairs(step.versions, " ")}</span></dd>'
-        for step in artefact.steps
-    )
-    return f"<dl>{lines}</dl>"
-
-
-def _pairs(values: Mapping[str, Any], between: str) -> str:
-    return escape(", ".join(f"{name}{between}{value}" for name, value in values.items()))
-
-
-def _measured(outcome: Outcome) -> str:
-    halves = (_comparison(outcome), _surroundings(outcome))
-    return f'<div class="halves">{"".join(_list(each) for each in halves)}</div>'
-
-
-def _list(told: Mapping[str, str]) -> str:
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(words)}</dd>' for name, words in told.items())}</dl>"
-
-
-def _comparison(outcome: Outcome) -> dict[str, str]:
-    targets, base = outcome.targets, original(outcome)
-    noise, rounds = base.figures.speedup, sorted({each.figures.rounds for each in outcome.trials})
-    held = [f"{targets.metric or base.agreement.metric} may fall by {percent(targets.max_drop)}"]
-    if targets.p99_ms:
-        held.append(f"p99 of {targets.p99_ms:g} ms")
-    return {
-        "Least of": {"throughput": "time for many rows"}.get(targets.minimize, targets.minimize),
-        "To be held": "; ".join(held),
-        "Rows": f"{outcome.rows[0]} calibrated, {outcome.rows[1]} others judged, "
-        f"{'with' if outcome.labelled else 'without'} labels",
-        "Turns": f"every candidate in turn with the original, {_range(rounds)} rounds; "
-        "intervals are of 95 %, round by round",
-        "Noise": f"the original against itself: {noise.mid:.2f} × ({noise.low:.2f}–{noise.high:.2f}); "
-        f"gains below {NOISE * 100:g} % count as none",
-    }
-
-
-def _surroundings(outcome: Outcome) -> dict[str, str]:
-    facts = outcome.machine
-    packages = facts.get("packages")
-    machine = f"{facts.get('processor', 'unknown')}, {facts.get('cores', '?')} cores, "
-    told = {
-        "Machine": f"{machine}{facts.get('memory_gib', '?')} GiB",
-        "System": f"{facts.get('system', 'unknown')}, Python {facts.get('python', '?')}",
-        "Packages": ", ".join(f"{name} {version}" for name, version in packages.items())
-        if isinstance(packages, Mapping)
-        else "",
-        "Time": f"{_span(outcome.seconds)} of work; "
-        + ("the search came to its end" if outcome.complete else "the budget ended the search"),
-        "Model": f"SHA-256 {outcome.digest}",
-        "Written to": outcome.applied,
-    }
-    return {name: words for name, words in told.items() if words}
-
-
-def _range(numbers: Sequence[int]) -> str:
-    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _legal(outcome: Outcome) -> str:

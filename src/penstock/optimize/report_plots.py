@@ -33,12 +33,12 @@ def plots(outcome: Outcome, rows: Sequence[Entry]) -> str:
         '<div class="plots">'
         + _figure(
             f"Times {what}, and what it may cost in answers",
-            "Better is to the right and up; only what lies in the green field may be chosen.",
+            "Better is right and up; only the green field is eligible.",
             _gains(outcome, rows),
         )
         + _figure(
             "Time for one row, and rows a second",
-            "Better is to the left and up. Numbers are those of the table.",
+            "Better is left and up; numbers are those of the table.",
             _speeds(rows),
         )
         + "</div>"
@@ -67,8 +67,8 @@ def _reach(known: Sequence[Entry]) -> list[float]:
 def _gain(entry: Entry, y: Axis) -> Point:
     drop = 100 * max(entry.trial.agreement.upper, 0.0)
     found = entry.gain
-    x = found.mid if found else 1.0
-    shown = found is not None and entry.kind in ("chosen", "front")
+    x = found.mid if found and entry.kind != "original" else 1.0
+    shown = found is not None and entry.kind in ("chosen", "front", "original")
     label = _label(entry) + (f" ↓ {drop:.2g} %" if drop > y.high else "")
     return Point(
         x=x,
@@ -93,7 +93,7 @@ def _limits(x: Axis, y: Axis, floor: float) -> str:
     return (
         line(x.at(1.0), TOP, x.at(1.0), HEIGHT - BOTTOM, "unity")
         + line(LEFT, height, WIDTH - RIGHT, height, "limit")
-        + text(WIDTH - RIGHT - 4, height + 14, f"floor {percent(floor)}", "end")
+        + text(LEFT + 6, height + 14, f"floor {percent(floor)}")
     )
 
 

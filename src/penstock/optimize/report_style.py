@@ -20,7 +20,7 @@ p { margin: 0 0 8px; } .soft, figcaption, small { color: var(--soft); }
 .head.kept { background: var(--wash); }
 .head .big { font-size: 60px; line-height: 1; font-weight: 700; white-space: nowrap; color: var(--good);
   font-variant-numeric: tabular-nums; }
-.head.kept .big { color: var(--ink); font-size: 44px; }
+.head.kept .big { color: var(--ink); font-size: 40px; white-space: normal; }
 .head p { margin: 6px 0 0; }
 .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px; margin: 12px 0 0; }
 .tile { border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
@@ -51,10 +51,10 @@ svg.sign { width: 18px; height: 18px; flex: none; vertical-align: -4px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; line-height: 1.35; font-variant-numeric:
   tabular-nums; overflow-wrap: normal; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; background: var(--wash); }
-th, td { padding: 7px 9px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { padding: 7px 8px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; } td { vertical-align: top; }
 th small, td small { display: block; font-weight: 400; font-size: 12px; }
-th.text, td.text { text-align: left; } td.text { white-space: normal; } td.who { min-width: 170px;
+th.text, td.text { text-align: left; } td.text { white-space: normal; } td.who { min-width: 160px;
   overflow-wrap: anywhere; }
 tr.chosen td, tr.original td, tr.front td, tr.other td, tr.rejected td { color: var(--ink); }
 tr.chosen td { background: var(--glow); } tr.chosen .who b { color: var(--good); }
@@ -66,22 +66,24 @@ td small, tr td small { color: var(--soft); }
   1fr; gap: 20px; font-size: 14px; }
 .why li:last-child { border-bottom: 0; } .why li span:last-child { color: var(--soft); }
 .halves { display: grid; grid-template-columns: 1fr 1fr; gap: 0 48px; }
-dl { display: grid; grid-template-columns: 150px 1fr; gap: 6px 16px; margin: 0; font-size: 14px; }
+dl { display: grid; align-content: start; grid-template-columns: 150px 1fr; gap: 6px 16px; margin: 0;
+  font-size: 14px; }
 dt { color: var(--soft); } dd { margin: 0; }
 pre { background: var(--wash); border-radius: 8px; padding: 12px 16px; font-size: 13px; white-space:
   pre-wrap; margin: 8px 0; }
 code { font: 13px ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 footer { margin-top: 44px; font-size: 13px; color: var(--soft); }
-@media screen and (max-width: 820px) { main { padding: 24px 16px 40px; } .plots, .halves {
-  grid-template-columns: 1fr; } .tiles { grid-template-columns: 1fr 1fr; } h1 { font-size: 21px; } .head {
-  flex-direction: column; align-items: flex-start; padding: 20px; } .head .big { font-size: 50px; } .why li
-  { grid-template-columns: 1fr; gap: 0; } dl { grid-template-columns: 110px 1fr; } td.who { min-width:
-  150px; } }
+@media screen and (max-width: 820px) { .head.kept .big { font-size: 32px; } main { padding: 24px 16px 40px;
+  } .plots, .halves { grid-template-columns: 1fr; } .tiles { grid-template-columns: 1fr 1fr; } h1 {
+  font-size: 21px; } .head { flex-direction: column; align-items: flex-start; padding: 20px; } .head .big {
+  font-size: 50px; } .why li { grid-template-columns: 1fr; gap: 0; } dl { grid-template-columns: 110px 1fr;
+  } td.who { min-width: 150px; } }
 @media print { @page { margin: 14mm; } body { font-size: 12px; print-color-adjust: exact;
   -webkit-print-color-adjust: exact; } main { max-width: none; padding: 0; } h2 { margin-top: 26px;
   break-after: avoid; } h3 { break-after: avoid; } figure, .head, .tile, tr, .why li, dl { break-inside:
   avoid; } .wide { overflow: visible; border: 0; } table { font-size: 8.5px; } th, td { padding: 3px 4px; }
-  th small, td small, .tag { font-size: 8px; } .tag { padding: 0 5px; } td.who { min-width: 90px; } .why
-  li, dl, .reasons li { font-size: 11px; } .head .big { font-size: 46px; } svg.sign { width: 11px; height:
-  11px; vertical-align: -2px; } }
+  th small, td small, .tag { font-size: 8px; } .tag { padding: 0 5px; } td.who { min-width: 90px; } .tag {
+  margin-bottom: 2px; } figcaption, .key, .tile span { font-size: 11px; } .key { gap: 2px 16px; } h1 {
+  font-size: 21px; } h3 { font-size: 13px; } .why li, dl, .reasons li { font-size: 11px; } .head .big {
+  font-size: 46px; } svg.sign { width: 11px; height: 11px; vertical-align: -2px; } }
 """

@@ -101,7 +101,7 @@ def table(outcome: Outcome, rows: Sequence[Entry]) -> str:
         *(("", "p50", "ms, one row"), ("", "p99", "ms, one row")),
         *(("", "Rows/s", "best batch"), ("", "CPU", "ms a row")),
         *(("", "Memory", "MB"), ("", "File", "MB"), ("", "Load", "s")),
-        ("", "Drop", "at most; estimate"),
+        ("", "Drop", "at most; seen"),
         ("text", "Verdict", "depth, rounds"),
     )
     head = "".join(f'<th class="{kind}">{name}<small>{unit}</small></th>' for kind, name, unit in heads)
@@ -148,7 +148,7 @@ def gain(found: Interval | None) -> str:
 def percent(part: float) -> str:
     """Of a part of one, two digits."""
     told = f"{100 * part + 0:.2g}" if abs(part) < 0.995 else f"{100 * part:,.0f}"
-    return f"{told.replace('-', '−')} %"
+    return f"{told.replace('-', '−')}\u00a0%"
 
 
 def megabytes(size: int) -> str:
