@@ -1,49 +1,37 @@
 """``penstock optimize``: the cheapest honest way to run a model on this machine."""
 
-import os
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.cli.options import LOCAL, Ca, Key, connect
+from penstock.cli.options import LOCAL, Ca, Key
+from penstock.cli.samples import (
+    Data,
+    Json,
+    Labels,
+    LiveUrl,
+    Memory,
+    Model,
+    Repository,
+    check_writable,
+    found,
+    gathered,
+    interruptible,
+    own_modules,
+)
 from penstock.core.errors import BadSetting
 from penstock.core.schema import nearest
 from penstock.core.sizes import size
 
 if TYPE_CHECKING:
-    from penstock.optimize.samples import Samples
-    from penstock.optimize.types import Outcome, Progress, Targets
-    from penstock.repository.locate import Located
+    from penstock.optimize.types import Progress, Targets
 
 OBJECTIVES = ("latency", "throughput", "cost", "energy")
-LIVE = "live"
-"""For ``--data``: the last requests that a running server has kept."""
-INTERRUPTED = 130
-"""Exit code, as shells have it for Ctrl-C."""
 UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL[@VERSION]", help="A name in the repository, or a folder or file.")
-]
-Data = Annotated[
-    str,
-    typer.Option(
-        metavar="SAMPLES",
-        help="Real rows: .npz, .npy, .csv, .json, .jsonl, 'module:function', or live.",
-    ),
-]
-Labels = Annotated[str, typer.Option(metavar="FILE|NAME", help="The right answers, in a file or the data.")]
-Repository = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the models are.")]
-LiveUrl = Annotated[
-    str, typer.Option("--url", metavar="URL", envvar="PENSTOCK_URL", help="Of --data live: the server.")
-]
-Memory = Annotated[str, typer.Option(metavar="SIZE", help="Most that a child process may take, e.g. 8GiB.")]
-Json = Annotated[str, typer.Option("--json", metavar="FILE", help="Write all figures; - for stdout.")]
 
 
 def command(
@@ -111,6 +99,8 @@ def command(
                 fresh=fresh,
                 watch=watch,
             )
+    from penstock.cli.optimize_end import deliver
+
     deliver(outcome, located, json, report, budget)
 
 
@@ -136,7 +126,6 @@ def wanted(minimize: str, max_drop: float, p99: str, metric: str) -> "Targets":
     if minimize == "energy":
         check_energy()
     if metric:
-        own_modules()
         metrics.reads(metric)
     return Targets(
         minimize=minimize,  # type: ignore[arg-type]
@@ -157,58 +146,6 @@ def check_energy() -> None:
         )
 
 
-def check_writable(file: str) -> None:
-    """A search of minutes should not end with a folder that is not there. Raises BadSetting."""
-    folder = Path(file).parent
-    if file not in ("", "-") and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise BadSetting(f"{file} cannot be written: {folder} is no folder that may be written to")
-
-
-def own_modules() -> None:
-    """Modules in the working directory can be imported, after all others, here and in child processes."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-
-
-def found(model: str, repository: Path) -> "Located":
-    """Raises BadSetting with what there is instead."""
-    from penstock.repository.locate import locate
-
-    return locate(model, repository)
-
-
-def gathered(
-    located: "Located", model: str, data: str, labels: str, url: str, key: str, ca: str
-) -> "Samples":
-    """What ``--data`` names, fit for the model."""
-    from penstock.optimize.data import read, samples, signature_of
-
-    if data != LIVE:
-        return read(data, labels, signature_of(located))
-    if labels:
-        raise BadSetting("--labels goes with data of your own; requests that a server has kept have none")
-    version = located.version if model.endswith(f"@{located.version}") else ""
-    with connect(url, key, ca) as client:
-        groups = client.samples(located.name, version)
-    return samples(groups, signature_of(located), f"what {located.name} was asked at {url}")
-
-
-class interruptible(AbstractContextManager[None]):  # noqa: N801 - used as a function
-    """Turns Ctrl-C into a line and an exit code."""
-
-    def __init__(self, located: "Located", *, fresh: bool = False, resumes: bool = True) -> None:
-        self._kept = resumes and located.spec.cache != "off"
-        self._fresh = fresh
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not KeyboardInterrupt:
-            return
-        again = f"the same command{' without --fresh' if self._fresh else ''} goes on from here"
-        typer.echo(f"stopped; {again if self._kept else 'nothing is kept of it'}", err=True)
-        raise typer.Exit(INTERRUPTED)
-
-
 # -- what is shown ------------------------------------------------------------------------------------
 
 
@@ -224,59 +161,3 @@ def watching(targets: "Targets", *, quiet: bool) -> AbstractContextManager["Call
     if quiet:
         return nullcontext(lambda _: None)
     return Screen(console, targets) if console.is_terminal else nullcontext(Lines(console, targets))
-
-
-def deliver(outcome: "Outcome", located: "Located", json: str, report: str, budget: str) -> None:
-    """The end of it on the screen, and in the files that were asked for."""
-    from rich.console import Console
-
-    from penstock.cli.optimize_table import conclude
-
-    console = Console(highlight=False, stderr=json == "-")
-    conclude(outcome, console)
-    for line in advice(outcome, located, budget):
-        console.print(line, markup=False, soft_wrap=True)
-    if report:
-        from penstock.optimize.report import render
-
-        write(report, render(outcome))
-        console.print(f"report: {report}", markup=False, soft_wrap=True)
-    if json:
-        write_json(json, outcome)
-
-
-def advice(outcome: "Outcome", located: "Located", budget: str) -> Sequence[str]:
-    """What to do next."""
-    lines: list[str] = []
-    if not outcome.complete:
-        lines.append(
-            f"the budget of {budget} is used up (earlier runs count) and there is more to try: "
-            "a larger --budget goes on from here"
-        )
-    if outcome.applied:
-        lines.append(f"wrote {outcome.applied}")
-        if located.folder is not None and Path(outcome.applied).parent == located.folder:
-            lines.append("a running `penstock serve` brings it in by itself; remove the folder to go back")
-    elif outcome.choice.winner is not None:
-        how = "--apply" if located.folder is not None else "--out FOLDER"
-        lines.append(f"to use it: the same command with {how}, which takes no new measurements")
-    return lines
-
-
-def write_json(file: str, value: "object") -> None:
-    """All of a value, indented; ``-`` is stdout."""
-    import msgspec
-
-    text = msgspec.json.format(msgspec.json.encode(value)).decode() + "\n"
-    if file == "-":
-        typer.echo(text, nl=False)
-    else:
-        write(file, text)
-
-
-def write(file: str, text: str) -> None:
-    """Raises BadSetting where it cannot."""
-    try:
-        Path(file).write_text(text)
-    except OSError as error:
-        raise BadSetting(f"{file} cannot be written: {error.strerror}") from None

@@ -1,14 +1,13 @@
-"""How a search looks: the live table and its bar, a line for each trial, and the end."""
+"""How a search looks: the live table and its bar, or a line for each trial."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from penstock.optimize.merit import Score, dishonest, obstacle, score
 from penstock.optimize.pick import pick
-from penstock.optimize.types import Candidate, Outcome, Progress, Targets, Trial
+from penstock.optimize.types import Candidate, Progress, Targets, Trial
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -28,15 +27,15 @@ HEADS = (
     "state",
 )
 WORDS = ("", "artefact", "engine", "layout", "state")
-LESSER = ("interval", "rows/s", "bound", "layout", "p50 ms", "engine")
+LESSER = ("interval", "rows/s", "p50 ms", "bound", "layout", "engine", "drop")
 """Columns that a narrow terminal goes without, the first one first."""
 NAME_ROOM = 24
 """Columns of the terminal for an artefact, before others are left out for it; what is longer is cut."""
 BELOW = 4
 """Lines for the head, what is left out, and the bar."""
-REFUSED = 8
-"""Refusals that the end shows."""
 STAR = "★"
+TINY = 1e-6
+"""Of a drop: rounding of floats."""
 
 
 class Screen:
@@ -234,12 +233,17 @@ def interval(trial: Trial) -> str:
 
 def drop(trial: Trial) -> str:
     """What was lost, at best nothing."""
-    return f"{max(trial.agreement.drop, 0.0):.2g}"
+    return part(trial.agreement.drop)
 
 
 def bound(trial: Trial) -> str:
     """What may have been lost."""
-    return f"{trial.agreement.upper:.2g}"
+    return part(trial.agreement.upper)
+
+
+def part(value: float) -> str:
+    """Two digits; what is less than a millionth is nothing."""
+    return f"{value:.2g}" if value >= TINY else "0"
 
 
 def number(value: float) -> str:
@@ -250,51 +254,3 @@ def number(value: float) -> str:
 def clock(seconds: float) -> str:
     """Minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
-
-
-# -- the end ------------------------------------------------------------------------------------------
-
-
-def conclude(outcome: Outcome, console: "Console") -> None:
-    """The front and the original, the three reasons, and what came to nothing."""
-    trials = best_of(outcome)
-    baseline, winner = trials[0], outcome.choice.winner
-    console.print(fitting(trials, baseline, winner, outcome.targets, console))
-    console.print()
-    for line in outcome.choice.reasons:
-        console.print(line, markup=False, soft_wrap=True)
-    console.print(
-        f"[dim]{outcome.model} {outcome.version}: {len(outcome.trials)} trials of "
-        f"{len({each.candidate.artefact for each in outcome.trials})} artefacts in "
-        f"{clock(outcome.seconds)} of work, judged on {outcome.rows[1]} rows"
-        f"{' with labels' if outcome.labelled else ''}[/]",
-        soft_wrap=True,
-    )
-    for line in refusals({**outcome.refused, **outcome.choice.rejected}):
-        console.print(line, markup=False, no_wrap=True, overflow="ellipsis", style="dim")
-    console.print()
-
-
-def best_of(outcome: Outcome) -> list[Trial]:
-    """The original, then the front from the fastest on."""
-    told = {each.candidate: each for each in outcome.trials if each.depth != "screen"}
-    baseline = next(each for each in outcome.trials if each.candidate == outcome.baseline)
-    front = [told[each] for each in outcome.choice.front if each in told and each != outcome.baseline]
-    return [baseline, *sorted(front, key=lambda each: -each.figures.speedup.mid)]
-
-
-def refusals(refused: Mapping[str, str]) -> Iterator[str]:
-    """A line each; the same reason for many once."""
-    if not refused:
-        return
-    yield f"came to nothing, or not to the choice: {len(refused)}"
-    counts = Counter(refused.values())
-    told: set[str] = set()
-    for label, reason in refused.items():
-        if reason in told or len(told) >= REFUSED:
-            continue
-        told.add(reason)
-        more = f" (and {counts[reason] - 1} more)" if counts[reason] > 1 else ""
-        yield f"  {label}{more}: {reason}"
-    if len(counts) > len(told):
-        yield f"  … {len(counts) - len(told)} more kinds; --json and --report have all of them"

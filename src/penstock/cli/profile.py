@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.cli.optimize import (
+from penstock.cli.options import LOCAL, Ca, Key
+from penstock.cli.samples import (
     Data,
     Json,
     Labels,
@@ -22,7 +23,6 @@ from penstock.cli.optimize import (
     own_modules,
     write_json,
 )
-from penstock.cli.options import LOCAL, Ca, Key
 from penstock.core.sizes import show, size
 
 if TYPE_CHECKING:

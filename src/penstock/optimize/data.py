@@ -1,13 +1,10 @@
 """Samples from what people have: arrays, tables, saved requests, or a function of their own."""
 
-import csv
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from io import StringIO
 from pathlib import Path
 from typing import Any, TypeAlias
-from zipfile import BadZipFile
 
 import numpy as np
 import orjson
@@ -19,7 +16,8 @@ from penstock.core.spec import Signature
 from penstock.core.tensors import Array, from_json
 from penstock.optimize import origin
 from penstock.optimize.entrant import Entrant
-from penstock.optimize.fit import LONE, fitted, parsed
+from penstock.optimize.files import archive, array, columns, parsed, text
+from penstock.optimize.fit import LONE, fitted
 from penstock.optimize.rig import saved
 from penstock.optimize.samples import Samples, gather
 from penstock.optimize.types import Candidate
@@ -89,58 +87,56 @@ def _source(data: str) -> Callable[[str, str, Signature], _Found]:
 
 
 def _npz(data: str, labels: str, signature: Signature) -> _Found:
-    arrays = _archive(data)
+    arrays = archive(data)
     others = [name for name in arrays if name not in (labels, *LABELS)]
     lone = len(signature.inputs) == 1 and others == ["arr_0"]  # np.savez without names
     return [{LONE: arrays["arr_0"]} if lone else arrays], arrays
 
 
 def _npy(data: str, labels: str, signature: Signature) -> _Found:
-    return [{LONE: _array(data)}], {}
+    return [{LONE: array(data)}], {}
 
 
 def _csv(data: str, labels: str, signature: Signature) -> _Found:
     """Inputs by column, else what are numbers and no labels as columns of the only input."""
-    columns = _columns(data)
+    found = columns(data)
     inputs = [spec.name for spec in signature.inputs]
-    missing = [name for name in inputs if name not in columns]
+    missing = [name for name in inputs if name not in found]
     if not missing:
-        return [{name: columns[name] for name in inputs}], columns
+        return [{name: found[name] for name in inputs}], found
     if len(inputs) > 1:
-        raise BadSetting(f"{data} has no column {missing[0]!r}; {nearest(missing[0], list(columns))}")
-    right = labels if labels in columns else next((name for name in LABELS if name in columns), "")
-    numbers = [each for name, each in columns.items() if name != right and each.dtype.kind in "biuf"]
+        raise BadSetting(f"{data} has no column {missing[0]!r}; {nearest(missing[0], list(found))}")
+    right = labels if labels in found else next((name for name in LABELS if name in found), "")
+    numbers = [each for name, each in found.items() if name != right and each.dtype.kind in "biuf"]
     if not numbers:
-        raise BadSetting(
-            f"{data} has no column {missing[0]!r}, nor any of numbers; have {', '.join(columns)}"
-        )
-    return [{LONE: np.column_stack(numbers)}], columns
+        raise BadSetting(f"{data} has no column {missing[0]!r}, nor any of numbers; have {', '.join(found)}")
+    return [{LONE: np.column_stack(numbers)}], found
 
 
 def _json(data: str, labels: str, signature: Signature) -> _Found:
-    return _requests(data, [_text(data)], signature)
+    return _requests(data, [text(data)], signature)
 
 
 def _jsonl(data: str, labels: str, signature: Signature) -> _Found:
-    return _requests(data, [line for line in _text(data).splitlines() if line.strip()], signature)
+    return _requests(data, [line for line in text(data).splitlines() if line.strip()], signature)
 
 
 def _requests(data: str, texts: Sequence[str], signature: Signature) -> _Found:
     groups: list[Group] = []
     found: dict[str, list[Any]] = {}
-    for at, text in enumerate(texts, 1):
+    for at, request in enumerate(texts, 1):
         where = data if len(texts) == 1 else f"{data}, line {at}"
-        group, others = _request(where, text)
+        group, others = _request(where, request)
         groups.append(group)
         for name, value in others.items():
             found.setdefault(name, []).extend(value if isinstance(value, list) else [value])
     return groups, found
 
 
-def _request(where: str, text: str) -> tuple[Group, dict[str, Any]]:
+def _request(where: str, request: str) -> tuple[Group, dict[str, Any]]:
     """The inputs of a V2 infer request, and what else it says."""
     try:
-        body = orjson.loads(text)
+        body = orjson.loads(request)
         inputs = body.pop("inputs")
         group = {
             one["name"]: from_json(one["name"], one["datatype"], one["shape"], one["data"]) for one in inputs
@@ -207,7 +203,7 @@ def _chosen(data: str, labels: str, found: Mapping[str, Any], signature: Signatu
 
 def _only(file: str) -> Array:
     """The one array or column of a file, or that which has a usual name."""
-    arrays = _archive(file) if file.lower().endswith(".npz") else _columns(file)
+    arrays = archive(file) if file.lower().endswith(".npz") else columns(file)
     names = list(arrays)
     name = names[0] if len(names) == 1 else next((name for name in LABELS if name in names), "")
     if not name:
@@ -218,53 +214,7 @@ def _only(file: str) -> Array:
 
 
 def _lines(file: str) -> Array:
-    return parsed([line.strip() for line in _text(file).splitlines() if line.strip()])
+    return parsed([line.strip() for line in text(file).splitlines() if line.strip()])
 
 
-# -- files --------------------------------------------------------------------------------------------
-
-
-def _loaded(file: str) -> Any:
-    """What numpy reads; pickled objects are refused, as they could run code."""
-    try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise BadSetting(f"{file} cannot be read: {_reason(error)}") from None
-
-
-def _array(file: str) -> Array:
-    found: Array = _loaded(file)
-    return found
-
-
-def _archive(file: str) -> dict[str, Array]:
-    try:
-        with _loaded(file) as arrays:
-            return dict(arrays)
-    except ValueError as error:
-        raise BadSetting(f"{file} cannot be read: {_reason(error)}") from None
-
-
-def _columns(file: str) -> dict[str, Array]:
-    rows = [row for row in csv.reader(StringIO(_text(file))) if row]
-    if len(rows) < 2:
-        raise BadSetting(f"{file} holds no rows; it needs a line of column names and a line for each sample")
-    head, body = [name.strip() for name in rows[0]], rows[1:]
-    for at, row in enumerate(body, 2):
-        if len(row) != len(head):
-            raise BadSetting(f"{file}, row {at}: {len(row)} values; the header names {len(head)} columns")
-    return {name: parsed([row[at].strip() for row in body]) for at, name in enumerate(head)}
-
-
-def _text(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{file} cannot be read: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-_LABELS: dict[str, Callable[[str], Array]] = {".npy": _array, ".npz": _only, ".csv": _only, ".txt": _lines}
+_LABELS: dict[str, Callable[[str], Array]] = {".npy": array, ".npz": _only, ".csv": _only, ".txt": _lines}

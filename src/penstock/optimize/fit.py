@@ -1,6 +1,6 @@
 """Arrays made fit for a model's inputs, where nothing is lost by it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -126,13 +126,3 @@ def _kind(array: Array) -> str:
 
 def _holds_text(array: Array) -> bool:
     return array.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in array.flat)
-
-
-def parsed(values: Sequence[str]) -> Array:
-    """A column of a text file: whole numbers, numbers (nothing is NaN), or text."""
-    for kind in (np.int64, np.float64):
-        try:
-            return np.array([value or "nan" for value in values]).astype(kind)
-        except (ValueError, OverflowError):
-            continue
-    return np.array(values, dtype=object)
