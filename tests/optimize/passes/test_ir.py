@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from penstock.core.errors import LoadFailed
 from penstock.engines.torch import TorchEngine
 from penstock.optimize.passes import Source
 from penstock.optimize.passes.ir import Ir
@@ -48,6 +49,24 @@ def test_onnx_answers_as_the_program_for_any_number_of_rows(tmp_path, kind):
     assert made.engines == ("onnx", "openvino")
     for engine in made.engines:
         agree(source, made, engine)
+
+
+def test_an_output_that_is_an_input_keeps_its_name(tmp_path):
+    file = toy.passing(tmp_path)
+    source = toy.source(file, toy.spec(file, ""))
+    made = toy.applied("ir", source, toy.images())
+    session = models.loaded(made.file, "openvino")
+    assert source.signature == session.signature
+    asked = toy.images(3).groups[0]
+    np.testing.assert_array_equal(session.run(asked)["output_0"], asked["image"])
+    np.testing.assert_array_equal(session.run(asked)["output_1"], asked["image"] * 2)
+
+
+def test_a_program_that_keeps_its_number_of_rows_is_refused(tmp_path):
+    file = toy.weights(tmp_path)
+    source = toy.source(file, toy.spec(file, f"{toy.__name__}:fixed"))
+    with pytest.raises(LoadFailed, match=r"as \[2, 10\] for 1 rows"):
+        toy.applied("ir", source, toy.images())
 
 
 def test_what_is_offered_goes_by_what_the_file_holds(tmp_path):

@@ -43,6 +43,16 @@ def network(wide: int = 32) -> Any:
     return Network().eval().requires_grad_(False)
 
 
+def fixed() -> Any:
+    """The same, but whoever traces it gets it for the number of rows that was traced."""
+    made = network()
+    inner = made.forward
+    made.forward = lambda image: {
+        name: each.reshape(len(image), *each.shape[1:]) for name, each in inner(image).items()
+    }
+    return made
+
+
 def finetune(module: Any) -> None:
     """A few steps toward made-up labels; raises where it is not handed over to be trained."""
     import torch
@@ -106,13 +116,28 @@ def program(folder: Path) -> Path:
     return folder / "model.pt2"
 
 
+def passing(folder: Path) -> Path:
+    """``image`` to itself and its double."""
+    import torch
+
+    class Passing(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return image, image * 2
+
+    rows = torch.export.Dim("rows")
+    given = (torch.zeros(3, 1, SIZE, SIZE),)
+    made = torch.export.export(Passing(), given, dynamic_shapes=({0: rows},))
+    torch.export.save(made, folder / "model.pt2")
+    return folder / "model.pt2"
+
+
 def images(count: int = 6) -> Samples:
     draw = np.random.default_rng(1)
     return Samples(({"image": draw.random((count, 1, SIZE, SIZE), dtype=np.float32)},))
 
 
 def spec(file: Path, module: str = f"{__name__}:network") -> ModelSpec:
-    """Declares the signature, in which an exported program and the others agree."""
+    """Declares the signature, but for an exported program, which tells its own."""
     own = file.suffix == ".safetensors" or file.name == "model.pt"
     return ModelSpec(
         name="toy",

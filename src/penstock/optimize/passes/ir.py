@@ -43,8 +43,10 @@ class Ir:
 
 def _to_ir(source: Source, samples: Samples, out: Path) -> Path:
     import openvino
+    import openvino.opset13
 
-    model = _CONVERTERS[network.kind(source) or "weights"](openvino, source, samples)
+    convert = _CONVERTERS[network.kind(source) or "weights"]
+    model = _apart(openvino, convert(openvino, source, samples))
     _interface(model, source)
     openvino.save_model(model, out / FILE, compress_to_fp16=False)
     return out / FILE
@@ -96,24 +98,40 @@ def _served(openvino: Any, model: Any, source: Source, own: Sequence[str]) -> An
         raise LoadFailed(f"OpenVINO makes {len(model.outputs)} outputs of {', '.join(own)}")
     names = rename(source.signature.outputs, own, source.file.name)
     places = [own.index(names[each.name]) for each in source.signature.outputs]
-    results = [model.outputs[at].get_node().input_value(0) for at in places]
+    return openvino.Model([_results(model)[at] for at in places], model.get_parameters(), "model")
+
+
+def _results(model: Any) -> list[Any]:
+    """What the outputs give, as ports of the nodes before them."""
+    return [port.get_node().input_value(0) for port in model.outputs]
+
+
+def _apart(openvino: Any, model: Any) -> Any:
+    """With a tensor of its own for each output: one that is an input, or another output, loses its name."""
+    seen: set[tuple[str, int]] = set()
+    results = []
+    for port in _results(model):
+        node = port.get_node()
+        place = node.get_name(), port.get_index()
+        shared = place in seen or node.get_type_name() == "Parameter"
+        seen.add(place)
+        datatype = port.get_element_type().get_type_name()
+        results.append(openvino.opset13.convert(port, datatype).output(0) if shared else port)
     return openvino.Model(results, model.get_parameters(), "model")
 
 
 def _interface(model: Any, source: Source) -> None:
-    """Names and sizes of the signature; an output's name is its node's, too, as two may be one tensor."""
+    """Names and sizes of the signature; names are the nodes', too, which the engine goes by."""
     signature = source.signature
     if (len(model.inputs), len(model.outputs)) != (len(signature.inputs), len(signature.outputs)):
         raise LoadFailed(
             f"OpenVINO leaves {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
             f"the original has {len(signature.inputs)} and {len(signature.outputs)}"
         )
-    for port, tensor in zip(model.inputs, signature.inputs, strict=True):
-        port.get_tensor().set_names({tensor.name})
-        port.get_node().set_friendly_name(tensor.name)
     model.reshape({at: list(tensor.shape) for at, tensor in enumerate(signature.inputs)})
-    for port in model.outputs:
+    ports = [*model.inputs, *model.outputs]
+    for port in ports:
         port.get_tensor().set_names(set())
-    for port, tensor in zip(model.outputs, signature.outputs, strict=True):
+    for port, tensor in zip(ports, (*signature.inputs, *signature.outputs), strict=True):
         port.get_tensor().add_names({tensor.name})
         port.get_node().set_friendly_name(tensor.name)
