@@ -1,5 +1,6 @@
 """ONNX Runtime sessions: datatypes, shapes, options, refusals and memory."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -401,3 +402,22 @@ def test_two_hundred_loads_and_unloads_give_the_memory_back(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", RSS, path], capture_output=True, text=True, check=True)
     loaded, before, after = map(float, done.stdout.split())
     assert (loaded - before > 6, after - before < 4) == (True, True), (loaded, before, after)
+
+
+SILENT = """
+import sys
+from pathlib import Path
+from penstock.core.spec import ModelSpec
+from penstock.engines.onnx import OnnxEngine
+OnnxEngine().open(ModelSpec(), Path(sys.argv[1])).close()
+"""
+
+
+def test_no_one_is_told_of_the_use_of_onnx_runtime(tmp_path: Path) -> None:
+    """By itself it leaves a device's id and a database in the user's cache, for a report that it sends."""
+    path = fixtures.write(tmp_path, "tiny", "1", fixtures.tiny())
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", SILENT, path], env=variables, check=True)
+    assert list(home.rglob("*")) == []

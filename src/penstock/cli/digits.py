@@ -9,6 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from penstock.core.errors import BadSetting
+from penstock.engines.require import onnxruntime
 
 PIXELS = 64
 _OPSET = 18
@@ -95,9 +96,7 @@ def train(recipe: Recipe, data: Digits) -> bytes:
 
 def accuracy(model: bytes, data: Digits) -> float:
     """Share of the held-out images that the exported model gets right, run by ONNX Runtime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(model, providers=["CPUExecutionProvider"])
     (labels,) = session.run(["label"], {"image": data.test_images})
     return float(np.mean(labels == data.test_labels))
 

@@ -18,6 +18,7 @@ from penstock.engines.memory import trim
 from penstock.engines.onnx_devices import CUDA, DML
 from penstock.engines.onnx_options import FATAL
 from penstock.engines.onnx_start import Started, start
+from penstock.engines.require import onnxruntime
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -50,8 +51,7 @@ class OnnxEngine:
 
     def open(self, spec: ModelSpec, files: Path, /) -> "OnnxSession":
         """Raises LoadFailed with ONNX Runtime's reason, and BadSetting for an option there is not."""
-        import onnxruntime as ort
-
+        ort = onnxruntime()
         path = find(spec, files, USUAL_FILE)
         # Whatever goes wrong is raised, and answered by whoever called; stderr is not ours to fill.
         ort.set_default_logger_severity(FATAL)

@@ -1,5 +1,6 @@
 """Frameworks that may not be installed, imported when a model asks for one."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,9 @@ from threading import get_ident
 from typing import Any
 
 from penstock.core.errors import LoadFailed, one_line
+
+QUIET = "ORT_DISABLE_TELEMETRY"
+"""Read by ONNX Runtime when it is imported."""
 
 
 def require(module: str, what: str, extra: str) -> Any:
@@ -24,6 +28,15 @@ def require(module: str, what: str, extra: str) -> Any:
         raise _broken(what, extra, error) from error
     except Exception as error:
         raise _broken(what, extra, error) from error
+
+
+def onnxruntime() -> Any:
+    """ONNX Runtime, unless told otherwise silent about its use.
+
+    Since 1.32 it would keep a device's id in the user's cache folder and send word to Microsoft.
+    """
+    os.environ.setdefault(QUIET, "1")
+    return import_module("onnxruntime")
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from penstock.optimize.types import Batch, Figures, Interval
 
 SIZES = (1, 4, 16, 64)
 """Rows of the batches for which throughput is measured."""
-LONGEST = 0.2
+LONGEST = 0.1
 """Seconds: larger batches are not measured where one would take the baseline longer."""
 PACE = 8
 """Runs from which the baseline's pace is taken."""
+PATIENCE = 0.3
+"""Seconds for them; fewer runs tell of a model that is slow."""
 MOST = 400
 """Runs in one turn: more tell nothing new of a model of microseconds."""
 SLOWER = 8.0
@@ -70,7 +72,7 @@ def compare(
     steps = sizes(baseline, rounds.sizes, unit, alone=entrant.alone)
     paces = {size: pace(baseline, size, unit, rounds.turn) for size in steps}
     for size in steps:
-        turn(entrant, size, unit, PACE, 0, 10.0, probe)  # warms it, as the pace has the baseline
+        turn(entrant, size, unit, PACE, 0, PATIENCE, probe)  # warms it, as the pace has the baseline
     left: Course = {size: [] for size in steps}
     right: Course = {size: [] for size in steps}
     for number in range(rounds.count):
@@ -96,7 +98,7 @@ def sizes(who: Entrant, larger: Sequence[int], unit: int, *, alone: bool = False
 
 def pace(who: Entrant, size: int, unit: int, seconds: float) -> tuple[int, float]:
     """Runs that take it so many seconds, and the seconds after which another is cut off."""
-    spun = (who.all if size else who.one)(size or max(unit, 1), PACE, 0, 10.0)
+    spun = (who.all if size else who.one)(size or max(unit, 1), PACE, 0, PATIENCE)
     each = spun.wall / len(spun.seconds)
     runs = int(min(MOST, max(2 * who.candidate.instances, seconds / each)))
     return runs, max(runs * each, seconds) * SLOWER

@@ -15,7 +15,7 @@ from penstock.core.types import Tensors
 from penstock.optimize.messages import Answer, Answered, Spin, Spun
 from penstock.optimize.samples import Samples, length
 
-WARM = 1.0
+WARM = 0.5
 """Seconds that the first runs at a batch size may take at the most, all shapes included."""
 LEAST = 2
 """First runs of each shape, which compile, allocate and fill caches."""

@@ -13,6 +13,8 @@ from penstock.optimize.types import Artefact, Candidate, Choice, Depth, Offer, T
 
 PARENTS = 2
 """Artefacts that a stage starts from, beside the original."""
+AGAIN = 2
+"""Offers of a stage that are tried on other artefacts when it comes again."""
 NEAR = 0.75
 """A screened candidate is measured fully if it comes so near to the best: screens are that rough."""
 LOSING = 0.97
@@ -139,19 +141,24 @@ def _explore(known: Known, plan: Plan) -> Iterator[Order]:
     """All orders of the wide part in their order, done or not, as far as what is known tells them."""
     pool = [SOURCE]
     yield from _screens(known, plan, SOURCE, free=True)
+    tried: set[str] = set()
     for stage in STAGES:
         if stage == "careful" and not _missed(known, plan):
             continue
         fresh: list[str] = []
+        best = _best_offers(known, plan, pool, stage) if stage in tried and not plan.exhaustive else None
         for parent in _parents(known, plan, pool, stage):
             for offer in known.artefacts[parent].offers:
-                if plan.stages.get(offer.name) != stage or child(parent, offer) in fresh:
+                if plan.stages.get(offer.name) != stage or child(parent, offer) in pool:
+                    continue
+                if best is not None and offer.label not in best:
                     continue
                 yield Make(parent, offer)
                 name = child(parent, offer)
                 if name in known.artefacts:
                     fresh.append(name)
                     yield from _screens(known, plan, name, free=False)
+        tried.add(stage)
         pool += [name for name in fresh if name not in pool]
 
 
@@ -167,6 +174,20 @@ def _parents(known: Known, plan: Plan, pool: Sequence[str], stage: str) -> list[
     ranked = sorted((name for name in able if name != SOURCE), key=lambda name: -_worth(known, plan, name))
     honest = [name for name in ranked if _worth(known, plan, name) > 0]
     return [*(name for name in able if name == SOURCE), *honest[:PARENTS]]
+
+
+def _best_offers(known: Known, plan: Plan, pool: Sequence[str], stage: str) -> list[str]:
+    """Labels of what did best when the stage was tried before; the best first."""
+    made = [name for name in pool if plan.stages.get(_last(known, name)) == stage]
+    ranked = sorted(made, key=lambda name: -_worth(known, plan, name))
+    labels = [name.rpartition("+")[2] for name in ranked if _worth(known, plan, name) > 0]
+    return list(dict.fromkeys(labels))[:AGAIN]
+
+
+def _last(known: Known, name: str) -> str:
+    """The pass that made it."""
+    steps = known.artefacts[name].steps
+    return steps[-1].name if steps else ""
 
 
 def _worth(known: Known, plan: Plan, name: str) -> float:

@@ -19,7 +19,7 @@ from penstock.optimize.samples import Samples
 from penstock.optimize.types import Agreement, Artefact, Candidate, Depth, Targets, Trial
 
 ROUNDS = {"screen": SCREEN, "full": FULL, "confirm": CONFIRM}
-GLANCE = 1.5
+GLANCE = 1.0
 """Seconds of answers by which a candidate is screened; all samples judge it later."""
 FEW = 32
 """Rows that are run alone and again, to see whether that changes them."""

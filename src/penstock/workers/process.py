@@ -13,6 +13,7 @@ from threading import Thread
 from typing import IO
 
 from penstock.core import machine
+from penstock.engines.require import QUIET as TELEMETRY
 
 log = logging.getLogger("penstock.model")
 
@@ -123,7 +124,13 @@ class Process:
 
 def environment(ours: Mapping[str, str], threads: int) -> dict[str, str]:
     """The child's variables: what the user has set is kept, and threads are as many as it was given."""
-    return QUIET | dict.fromkeys(THREAD_VARIABLES, str(threads)) | dict(ours) | {"PYTHONUNBUFFERED": "1"}
+    return (
+        QUIET
+        | {TELEMETRY: "1"}
+        | dict.fromkeys(THREAD_VARIABLES, str(threads))
+        | dict(ours)
+        | {"PYTHONUNBUFFERED": "1"}
+    )
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:

@@ -30,19 +30,16 @@ PASSES: dict[str, str] = {
 """By name; a user's own is ``"module:Class"``."""
 
 STAGES = (
-    "prune",
-    "convert",
-    "trim",
-    "clean",
-    "fuse",
-    "half",
-    "int8",
-    "weights",
-    "careful",
-    "half",
-    "offline",
+    *("prune", "convert"),
+    *("half", "int8", "careful"),
+    *("trim", "clean", "fuse"),
+    *("half", "int8", "weights", "half", "offline"),
 )
-"""The order in which passes are tried; what a stage makes is what the next ones start from."""
+"""The order in which passes are tried; what a stage makes is what the next ones start from.
+
+What gains most comes first, in case time runs out; a stage that comes again starts from what graphs
+became meanwhile, with those of its offers alone that did best.
+"""
 
 
 class Source(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.core.errors import LoadFailed
 from penstock.engines.onnx_options import FATAL, said
+from penstock.engines.require import onnxruntime
 from penstock.optimize.passes import Source
 
 if TYPE_CHECKING:
@@ -174,8 +175,8 @@ def rewritten(file: Path, level: str) -> "ModelProto":
     Raises LoadFailed for such a model, and with ONNX Runtime's reason where it has one.
     """
     import onnx
-    import onnxruntime as ort
 
+    ort = onnxruntime()
     if has_weights(onnx.load(file, load_external_data=False), "FLOAT16", "BFLOAT16"):
         raise LoadFailed(f"{file.name} has weights in half precision, which would be cast; start from FP32")
     with TemporaryDirectory(dir=Path.cwd()) as folder:

@@ -39,9 +39,11 @@ def require_nncf(name: str) -> Any:
     try:
         with without("openvino_telemetry"):
             import nncf
+            from rich import get_console
     except ModuleNotFoundError as error:
         raise LoadFailed(f"pass {name!r} needs NNCF: pip install 'penstock[optimize]'") from error
     nncf.set_log_level(logging.ERROR)
+    get_console().quiet = True  # which its progress bars are drawn on
     return nncf
 
 
@@ -86,15 +88,26 @@ def _weights(model: "Model") -> list[tuple[str, int]]:
 
 def is_transformer(model: "Model") -> bool:
     """Whether there is attention, for which NNCF has rules of its own (what stays float, SmoothQuant)."""
-    there = kinds(model)
-    return "ScaledDotProductAttention" in there or ("Softmax" in there and there.count("MatMul") > 4)
+    if "ScaledDotProductAttention" in kinds(model):
+        return True
+    shares = (op.output(0) for op in model.get_ops() if op.get_type_name() == "Softmax")
+    return any(
+        reader.get_node().get_type_name() == "MatMul"
+        for share in shares
+        for reader in share.get_target_inputs()
+    )
+
+
+def unit(source: Source) -> int:
+    """Rows of the least batch: 1, or what axis 0 is fixed to."""
+    return max([1, *(spec.shape[0] for spec in source.signature.inputs if spec.shape)])
 
 
 def batches(source: Source, samples: Samples, most: int = ROWS) -> list[dict[str, Any]]:
-    """Rows one by one with their own shapes (or as many as axis 0 is fixed to), by input name."""
-    unit = max([1, *(spec.shape[0] for spec in source.signature.inputs if spec.shape)])
-    found = (dict(batch) for batch in samples.batches(unit))
-    return [batch for batch in found if len(next(iter(batch.values()))) == unit][:most]
+    """The least batches with their own shapes, by input name."""
+    rows = unit(source)
+    found = (dict(batch) for batch in samples.batches(rows))
+    return [batch for batch in found if len(next(iter(batch.values()))) == rows][:most]
 
 
 def told(nncf: Any, model: "Model", ranges: str = "mean") -> dict[str, Any]:
