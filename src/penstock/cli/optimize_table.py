@@ -29,6 +29,8 @@ HEADS = (
 WORDS = ("", "artefact", "engine", "layout", "state")
 LESSER = ("interval", "rows/s", "p50 ms", "bound", "layout", "engine", "drop")
 """Columns that a narrow terminal goes without, the first one first."""
+FLOW_LESSER = ("interval", "p50 ms", "bound", "layout", "rows/s", "engine", "drop")
+"""The same where latency is not what counts."""
 NAME_ROOM = 24
 """Columns of the terminal for an artefact, before others are left out for it; what is longer is cut."""
 BELOW = 4
@@ -163,12 +165,13 @@ def fitting(
 ) -> "Table":
     """The fullest table that fits into the console, or the smallest there is."""
     endless = console.options.update(width=10_000)
+    lesser = LESSER if targets.minimize == "latency" else FLOW_LESSER
     spare = max(0, max(len(each.candidate.artefact) for each in trials) - NAME_ROOM)
     shown = table(trials, baseline, star, targets)
-    for few in range(1, len(LESSER) + 1):
+    for few in range(1, len(lesser) + 1):
         if console.measure(shown, options=endless).maximum - spare <= console.width:
             break
-        shown = table(trials, baseline, star, targets, LESSER[:few])
+        shown = table(trials, baseline, star, targets, lesser[:few])
     return shown
 
 
