@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from penstock.optimize.search import Known, Make, Plan, choose, decide
+from penstock.optimize.search import Known, Make, Plan, Try, choose, decide
 from penstock.optimize.types import (
     Agreement,
     Artefact,
@@ -237,3 +237,20 @@ def test_a_winner_whose_confirmation_breaks_is_none():
     refused = {f"confirm: {best.label}": "it took more than 1.0 GiB of memory and was ended"}
     assert choose(Known(known.artefacts, trials, {}), PLAN).winner == best
     assert choose(Known(world.artefacts, trials, refused), PLAN).winner != best
+
+
+def test_what_is_found_with_a_larger_budget_replaces_what_was_confirmed_before():
+    world = World({"clean": 1.2, "fuse": None, "bf16": 1.1, "int8-nncf": 4.0})
+    early = Candidate("clean", "openvino", 2, 1)
+    world.artefacts["clean"] = Artefact(
+        name="clean", file="clean", engines=world.engines, steps=(Step("clean"),), offers=OFFERS
+    )
+    for depth, candidate in (("screen", BASELINE), ("full", BASELINE), ("full", early), ("confirm", early)):
+        world.answer(Try(candidate, depth))
+    assert choose(Known(world.artefacts, world.trials, {}), PLAN).winner == early
+    for order in iter(
+        lambda: decide(Known(world.artefacts, world.trials, world.refused), PLAN, BUDGET), None
+    ):
+        world.answer(order)
+    found = choose(Known(world.artefacts, world.trials, world.refused), PLAN).winner
+    assert "int8-nncf" in found.artefact

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from penstock.optimize.merit import worth
+from penstock.optimize.merit import obstacle, worth
 from penstock.optimize.origin import SOURCE
 from penstock.optimize.passes import STAGES
 from penstock.optimize.pick import pick
@@ -279,20 +279,23 @@ def _finalists(known: Known, plan: Plan) -> list[tuple[str, str]]:
 
 
 def _confirm(known: Known, plan: Plan) -> Try | None:
-    """The best that was not confirmed yet, unless one has been."""
+    """The best of those that were measured fully, unless it is confirmed; what failed in it is out.
+
+    What was confirmed for other targets, or before there was a better one, settles nothing.
+    """
     baseline = known.trial(Try(plan.baseline, "full"))
     assert baseline is not None  # noqa: S101 - it comes first
-    confirmed = [each for each in known.at("confirm") if each.candidate != plan.baseline]
-    if pick(baseline, confirmed, plan.targets).winner is not None or len(confirmed) >= CONFIRMED:
+    confirmed = {each.candidate: each for each in known.at("confirm") if each.candidate != plan.baseline}
+    failed = {each for each, trial in confirmed.items() if obstacle(baseline, trial, plan.targets)}
+    if len(failed) >= CONFIRMED:
         return None
-    tried = {each.candidate for each in confirmed}
     rest = [
         each
         for each in known.at("full")
-        if each.candidate not in tried and Try(each.candidate, "confirm").label not in known.refused
+        if each.candidate not in failed and Try(each.candidate, "confirm").label not in known.refused
     ]
     winner = pick(baseline, rest, plan.targets).winner
-    return None if winner is None else Try(winner, "confirm")
+    return None if winner is None or winner in confirmed else Try(winner, "confirm")
 
 
 def _reserve(known: Known, plan: Plan) -> float:
