@@ -1,6 +1,7 @@
 """The original: its files, its digest, the passes that may change it, and the layouts there are for it."""
 
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 
 from msgspec import Struct
@@ -30,11 +31,12 @@ class Known(Struct, frozen=True):
 
 
 def files(located: Located) -> list[Path]:
-    """All that belongs to a version: what lies in its folder, or begins with a lone file's name."""
+    """All that belongs to a version: what lies in its folder, or begins with a lone file's name; absolute."""
+    folder = located.file.absolute().parent
     if located.folder is None:
-        beside = located.file.parent.glob(f"{located.file.stem}.*")
+        beside = folder.glob(f"{escape(located.file.stem)}.*")
         return sorted(each for each in beside if each.is_file())
-    inside = located.file.parent.rglob("*")
+    inside = folder.rglob("*")
     return sorted(each for each in inside if each.is_file() and each.name not in (SPEC, RECORD))
 
 
