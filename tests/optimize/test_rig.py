@@ -155,3 +155,10 @@ time.sleep(600)
         time.sleep(0.05)
     os.kill(pid, 9)
     pytest.fail("the child outlived its parent")
+
+
+def test_a_child_that_has_ended_is_lost_and_not_a_closed_file(scratch, samples):
+    with closing(saved(samples)) as memo, closing(Child(scratch, 1, 0, [memo])) as child:
+        child.close()
+        with pytest.raises(Lost, match="has ended before"):
+            child.ask(Answer(str(memo.path), 1), Answered, 1.0)

@@ -11,7 +11,7 @@ from penstock.optimize.run import LEAST, optimize
 from penstock.optimize.samples import Samples
 from penstock.optimize.types import Targets
 from penstock.repository.locate import locate
-from tests.optimize.models import cnn, loaded, rows
+from tests.optimize.models import FLOAT, Graph, cnn, loaded, rows, tensor
 
 HERE = "tests.optimize.odd_passes"
 pytestmark = pytest.mark.slow
@@ -148,3 +148,16 @@ def test_too_few_samples_and_a_place_that_is_taken_are_said_at_once(repository, 
 def test_samples_that_do_not_fit_are_the_models_own_words(repository):
     with pytest.raises(LoadFailed, match="image"):
         search(repository, Samples(({"image": np.zeros((40, 2, 8, 8), np.float32)},)), "clean")
+
+
+def test_a_model_of_a_fixed_batch_is_measured_in_it(tmp_path, monkeypatch):
+    """51 rows judge, so the last batch of 8 is not full."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    graph = Graph()
+    graph.linear("x", 16, 10, give="y")
+    graph.save(tmp_path / "eight.onnx", [tensor("x", FLOAT, 8, 16)], [tensor("y", FLOAT, 8, 10)])
+    data = rows("x", 67)
+    outcome = optimize(str(tmp_path / "eight.onnx"), data, passes=("clean",), budget=0.1)
+    figures = outcome.trials[0].figures
+    assert [batch.rows for batch in figures.batches] == [8]
+    assert outcome.trials[0].agreement.rows == outcome.rows[1] == 51

@@ -86,9 +86,12 @@ def compare(
 
 
 def sizes(who: Entrant, larger: Sequence[int], unit: int, *, alone: bool = False) -> list[int]:
-    """0 (one alone), the least batch, and of ``larger`` those of which one does not take it too long."""
+    """0 (one alone), the least batch, and of ``larger`` those of which one does not take it too long.
+
+    A model that fixes its batch has just that one.
+    """
     found = [0, max(unit, 1)]
-    for size in larger if unit and not alone else ():
+    for size in larger if unit == 1 and not alone else ():
         if size > unit:
             if median(who.one(size, 2, 0, LONGEST).seconds) > LONGEST:
                 break

@@ -91,6 +91,8 @@ class Child:
 
     def send(self, question: Ask) -> None:
         """Without waiting for the answer; raises Lost."""
+        if self._closed:
+            raise Lost("its process has ended before")
         try:
             self._asks.write(msgspec.json.encode(question) + b"\n")
             self._asks.flush()

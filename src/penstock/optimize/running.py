@@ -26,6 +26,7 @@ class Running:
 
     def __init__(self, session: Session, samples: Samples) -> None:
         self._session = session
+        self._inputs = session.signature.inputs
         self._samples = samples
         self._batches: dict[int, list[Tensors]] = {}
 
@@ -64,19 +65,28 @@ class Running:
             for batch in Samples((part,)).batches(ask.rows):
                 if perf_counter() > end and (done or groups):
                     break
-                done.append({name: np.array(array) for name, array in self._session.run(batch).items()})
+                done.append(self._outputs(batch))
             counts.append(min(length(part), len(done) * ask.rows))
             if done:
                 groups.append({name: np.concatenate([each[name] for each in done]) for name in done[0]})
         Samples(tuple(groups)).save(Path(ask.out))
         return Answered(tuple(counts))
 
+    def _outputs(self, batch: Tensors) -> Tensors:
+        """Copies; a batch smaller than the model's fixed number of rows is filled up with its own."""
+        there, wanted = length(batch), max([0, *(spec.shape[0] for spec in self._inputs if spec.shape)])
+        if there >= wanted:
+            return {name: np.array(array) for name, array in self._session.run(batch).items()}
+        places = np.arange(wanted) % there
+        full = {name: np.ascontiguousarray(array[places]) for name, array in batch.items()}
+        return {name: np.array(array[:there]) for name, array in self._session.run(full).items()}
+
     def _warm(self, rows: int) -> list[Tensors]:
         """Batches of just so many rows, each shape of which was run before."""
         known = self._batches.get(rows)
         if known is not None:
             return known
-        batches = cut(self._samples, rows)
+        batches = mixed(cut(self._samples, rows))
         end = perf_counter() + WARM
         seen: dict[tuple[tuple[int, ...], ...], int] = {}
         for batch in batches:
@@ -101,6 +111,13 @@ def cut(samples: Samples, rows: int) -> list[Tensors]:
             places = np.arange(at, at + rows) % there
             batches.append({name: np.ascontiguousarray(array[places]) for name, array in group.items()})
     return batches
+
+
+def mixed(batches: Sequence[Tensors]) -> list[Tensors]:
+    """All shapes all along, the same for the same batches: few runs would see just the first shapes."""
+    if len({tuple(array.shape for array in batch.values()) for batch in batches}) == 1:
+        return list(batches)
+    return [batches[at] for at in np.random.default_rng(0).permutation(len(batches))]
 
 
 def side_by_side(work: Callable[[], Sequence[tuple[float, int]]], threads: int) -> list[tuple[float, int]]:

@@ -14,7 +14,7 @@ from penstock.optimize.accuracy import judge
 from penstock.optimize.checks import same
 from penstock.optimize.entrant import Entrant, cut_to
 from penstock.optimize.measure import CONFIRM, FULL, SCREEN, compare, figures
-from penstock.optimize.rig import Memo
+from penstock.optimize.rig import Lost, Memo
 from penstock.optimize.samples import Samples
 from penstock.optimize.types import Agreement, Artefact, Candidate, Depth, Targets, Trial
 
@@ -100,8 +100,13 @@ def least(entrant: Entrant, samples: Samples) -> int:
     inputs = entrant.signature.inputs
     if any(not spec.shape for spec in inputs):
         raise LoadFailed("an input has no axes; what can be measured has rows on axis 0 of every input")
-    unit = max([1, *(spec.shape[0] for spec in inputs)])
+    unit = fixed(entrant.signature)
     return 0 if unit == 1 and _mates(entrant, samples) else unit
+
+
+def fixed(signature: Signature) -> int:
+    """The least rows of a batch, by the signature: 1, or what axis 0 is fixed to."""
+    return max([1, *(spec.shape[0] for spec in signature.inputs if spec.shape)])
 
 
 def _mates(entrant: Entrant, samples: Samples) -> str:
@@ -109,6 +114,8 @@ def _mates(entrant: Entrant, samples: Samples) -> str:
     most = _few(samples)
     try:
         return same(entrant.answers(1, most)[0], entrant.answers(TOGETHER, most)[0])
+    except Lost:
+        raise
     except LoadFailed as error:
         return str(error)
 

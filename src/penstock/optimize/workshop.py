@@ -24,7 +24,7 @@ from penstock.optimize.origin import SOURCE, Known
 from penstock.optimize.passes import Source
 from penstock.optimize.rig import Child, saved
 from penstock.optimize.samples import Samples
-from penstock.optimize.trial import Bench, Reference, attempt, refer
+from penstock.optimize.trial import Bench, Reference, attempt, fixed, refer
 from penstock.optimize.types import Artefact, Candidate, Depth, Offer, Targets, Trial
 from penstock.serving.warmup import choose_layout
 from penstock.workers.worker import import_path
@@ -156,7 +156,7 @@ class Workshop:
         count, threads = choose_layout(instances, cores)
         first = Candidate(SOURCE, engine, count, threads)
         with self._bench.entrant(self._task.source, first) as entrant:
-            seconds = sorted(entrant.one(1, PACE, 0, 30.0).seconds)
+            seconds = sorted(entrant.one(fixed(entrant.signature), PACE, 0, 30.0).seconds)
             row = seconds[len(seconds) // 2]
             accelerated = not entrant.device.lower().startswith("cpu")
         count, threads = choose_layout(instances, cores, row, accelerated=accelerated)
