@@ -4,10 +4,12 @@ import tomllib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.core.spec import ModelSpec
 from penstock.optimize.types import Artefact, Candidate, Choice
-from penstock.optimize.version import next_version, settings, toml
+from penstock.optimize.version import inherited, next_version, settings, toml
+from penstock.repository.locate import locate
 from penstock.repository.spec import overlay
 from penstock.repository.versions import natural
 
@@ -76,3 +78,33 @@ def test_rows_that_influence_each_other_are_never_batched(alone, max_rows):
 def test_strings_of_json_are_strings_of_toml():
     text = 'quotes " and \\ and \n and ü'
     assert text == tomllib.loads(f"x = {json.dumps(text)}")["x"]
+
+
+@pytest.fixture
+def located(tmp_path):
+    """A model with settings, and its version with its own over them."""
+    folder = tmp_path / "models" / "digits"
+    (folder / "1").mkdir(parents=True)
+    (folder / "1" / "model.onnx").write_bytes(b"weights")
+    (folder / "model.toml").write_text("[queue]\nmax_rows = 99\n")
+    tensor = '{name = "x", datatype = "FP32", shape = [-1, 4]}'
+    own = f"inputs = [{tensor}]\n[onnx.session]\ngraph_optimization_level = 'ORT_DISABLE_ALL'\n"
+    (folder / "1" / "model.toml").write_text(own)
+    return locate("digits", tmp_path / "models")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_version_is_run_with_the_settings_that_it_was_measured_with(located, inside, tmp_path):
+    """Those of the version, and where it does not lie in the model's folder those of the model."""
+    target = located.folder / "2" if inside else tmp_path / "elsewhere" / "digits" / "1"
+    target.mkdir(parents=True)
+    (target / "model.onnx").write_bytes(b"other weights")
+    (target / "model.toml").write_text(toml(inherited(located, target)))
+    found = locate(str(target), tmp_path / "none").spec
+    assert replace(found, name="") == replace(located.spec, name="")
+    assert ("queue" in (target / "model.toml").read_text()) != inside
+
+
+def test_tables_in_lists_are_written_as_toml_has_them():
+    values = {"inputs": [{"name": "x", "shape": [-1, 4]}, {"name": 'y "z"'}]}
+    assert values == tomllib.loads(toml(values))

@@ -19,7 +19,7 @@ from penstock.optimize.origin import SOURCE
 from penstock.optimize.samples import Samples
 from penstock.optimize.search import Make, Order, Plan, Try, choose, decide
 from penstock.optimize.types import Artefact, Outcome, Progress, Refused, Targets, Trial
-from penstock.optimize.version import next_version, write
+from penstock.optimize.version import inherited, next_version, write
 from penstock.optimize.workshop import Task, Workshop
 from penstock.repository.locate import Located, locate
 
@@ -86,7 +86,7 @@ def optimize(
         outcome = search.run(located, budget, exhaustive=exhaustive)
         if target is None or outcome.choice.winner is None:
             return outcome
-        write(target, outcome, origin.files(located))
+        write(target, outcome, origin.files(located), inherited(located, target))
         return replace(outcome, applied=str(target))
 
 

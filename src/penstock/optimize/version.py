@@ -11,10 +11,15 @@ import msgspec
 from msgspec.structs import replace
 
 from penstock.core.errors import BadSetting
+from penstock.core.spec import ModelSpec
 from penstock.optimize.types import Artefact, Candidate, Choice, Outcome
-from penstock.repository.spec import SPEC, merged
+from penstock.repository.locate import Located
+from penstock.repository.spec import SPEC, changed, merged
+from penstock.repository.version import read_own
 
 RECORD = "variant.json"
+LEFT = ("name", "versions", "labels")
+"""Settings of a model that mean its folder, and nothing elsewhere."""
 
 
 def next_version(versions: Sequence[str], parent: str) -> str:
@@ -27,8 +32,8 @@ def next_version(versions: Sequence[str], parent: str) -> str:
     return f"{match[1]}{int(match[2]) + 1}" if match else f"{newest}-2"
 
 
-def write(folder: Path, outcome: Outcome, files: Sequence[Path]) -> None:
-    """Make ``folder``, complete or not at all; ``files`` are the original's.
+def write(folder: Path, outcome: Outcome, files: Sequence[Path], own: Mapping[str, Any]) -> None:
+    """Make ``folder``, complete or not at all; ``files`` are the original's, ``own`` what it is run with.
 
     Raises BadSetting where there is no winner, where the folder is there, or cannot be written.
     """
@@ -43,7 +48,7 @@ def write(folder: Path, outcome: Outcome, files: Sequence[Path]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         _copy(Path(artefact.file), files, draft)
-        values = settings(artefact, winner, outcome.choice, outcome.targets.p99_ms)
+        values = merged(own, settings(artefact, winner, outcome.choice, outcome.targets.p99_ms))
         (draft / SPEC).write_text(f"# Found by penstock optimize; {RECORD} tells how.\n{toml(values)}")
         (draft / RECORD).write_bytes(record(outcome))
         draft.rename(folder)
@@ -60,6 +65,14 @@ def _copy(file: Path, files: Sequence[Path], draft: Path) -> None:
         target = draft / each.relative_to(file.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(each, target)
+
+
+def inherited(located: Located, folder: Path) -> dict[str, Any]:
+    """What a version in ``folder`` was measured with, and would not have of its model. Blocks."""
+    if located.folder is None or folder.absolute().parent != located.folder.absolute():
+        told = changed(msgspec.to_builtins(located.spec), msgspec.to_builtins(ModelSpec()))
+        return {key: value for key, value in told.items() if key not in LEFT}
+    return read_own(located.folder / located.version)
 
 
 def settings(artefact: Artefact, winner: Candidate, choice: Choice, p99_ms: float) -> dict[str, Any]:
@@ -103,5 +116,10 @@ def _key(key: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """As in JSON, but for one character that TOML wants to be escaped."""
+    """As in JSON, but for tables, and one character that TOML wants to be escaped."""
+    if isinstance(value, Mapping):
+        pairs = (f"{_key(key)} = {_value(each)}" for key, each in value.items() if each is not None)
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

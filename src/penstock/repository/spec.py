@@ -30,7 +30,7 @@ def read_spec(folder: Path, defaults: ModelSpec) -> tuple[ModelSpec, tuple[str, 
         from penstock.repository.triton import parse
 
         parsed, warnings = parse(_text(triton), str(triton))
-        spec = overlay(defaults, _changed(msgspec.to_builtins(parsed), _PLAIN))
+        spec = overlay(defaults, changed(msgspec.to_builtins(parsed), _PLAIN))
         return _checked(spec, folder, triton), tuple(warnings)
     return _checked(defaults, folder, folder), ()
 
@@ -63,12 +63,12 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise BadSetting(f"{file}: {error}") from None
 
 
-def _changed(values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+def changed(values: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
     """Only what differs from the plain defaults, so that the user's own defaults show through."""
     out: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and isinstance(plain.get(key), dict):
-            out[key] = _changed(value, plain[key])
+            out[key] = changed(value, plain[key])
         elif key not in plain or value != plain[key]:
             out[key] = value
     return out
