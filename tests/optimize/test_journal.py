@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 from penstock.core.errors import BadSetting
 from penstock.optimize.journal import FILE, Entry, Journal, entry
-from penstock.optimize.search import Make
+from penstock.optimize.search import Make, Try
 from penstock.optimize.types import Artefact, Candidate, Offer, Refused
+from tests.optimize.outcomes import agreed, trial
 
 ORDER = Make("source", Offer("int8", {"calibrate": "minmax"}))
 
@@ -55,3 +58,46 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path, artefact):
     (tmp_path / FILE).symlink_to("/dev/full")
     with pytest.raises(BadSetting, match=r"cannot be written: No space left on device; make room"):
         journal.write(entry(ORDER, artefact))
+
+
+def tried(artefact, depth="full"):
+    candidate = Candidate(artefact, "onnx", 1, 1)
+    return entry(Try(candidate, depth), trial(candidate, depth, 2.0, agreed(0.0, 0.004)))
+
+
+def test_what_was_measured_of_an_artefact_that_has_gone_says_nothing_of_one_made_anew(tmp_path, artefact):
+    journal = Journal(tmp_path)
+    for each in (entry(ORDER, artefact), tried(ORDER.label, "screen"), tried(ORDER.label)):
+        journal.write(each)
+    assert len(Journal(tmp_path).known.trials) == 2
+    Path(artefact.file).unlink()
+    again = Journal(tmp_path)
+    assert not again.known.trials
+    Path(artefact.file).write_bytes(b"other weights")
+    again.write(entry(ORDER, artefact))
+    again.write(tried(ORDER.label))
+    assert [each.depth for each in Journal(tmp_path).known.trials] == ["full"]
+
+
+def test_a_model_that_was_moved_is_known_where_it_lies_now(tmp_path, artefact):
+    source = Artefact(name="source", file="/gone/model.onnx", engines=("onnx",))
+    journal = Journal(tmp_path)
+    for each in (source, Artefact(name="bf16", file=source.file, engines=("openvino",))):
+        journal.write(Entry(each.name, artefact=each))
+    found = Journal(tmp_path, source=artefact.file).known.artefacts
+    assert {name: each.file for name, each in found.items()} == dict.fromkeys(
+        ("source", "bf16"), artefact.file
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "memory", "known"), [(60.0, 100, True), (600.0, 100, False), (60.0, 1000, False)]
+)
+def test_what_was_lost_is_tried_again_with_much_more(tmp_path, budget, memory, known):
+    lost = entry(ORDER, Refused("it was not done within 60 s"), budget=60.0, memory=100)
+    Journal(tmp_path).write(lost)
+    found = Journal(tmp_path, budget=budget, memory=memory)
+    assert (ORDER.label in found.known.refused) == known
+    found.write(entry(ORDER, Refused("it has no layers")))
+    for again in (budget, 60.0):
+        assert Journal(tmp_path, budget=again).known.refused == {ORDER.label: "it has no layers"}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from penstock.optimize import origin
 from penstock.optimize.facts import facts
 from penstock.optimize.journal import Entry, Journal, entry
 from penstock.optimize.origin import SOURCE
+from penstock.optimize.rig import Lost
 from penstock.optimize.samples import Samples
 from penstock.optimize.search import Make, Order, Plan, Try, choose, decide
 from penstock.optimize.types import Artefact, Outcome, Progress, Refused, Targets, Trial
@@ -80,7 +82,7 @@ def optimize(
     with ExitStack() as kept:
         folder = _folder(located, task, data, kept)
         kept.enter_context(cache.alone(folder))
-        journal = Journal(folder, fresh=fresh)
+        journal = Journal(folder, fresh=fresh, source=task.source.file, budget=budget, memory=task.memory)
         shop = kept.enter_context(Workshop(task, folder))
         search = Search(task, journal, shop, watch)
         outcome = search.run(located, budget, exhaustive=exhaustive)
@@ -163,6 +165,7 @@ class Search:
     def _carry_out(self, order: Order, plan: Plan, left: float) -> None:
         began = monotonic()
         known = self._journal.known.artefacts
+        limits: dict[str, Any] = {}
         done: Artefact | Trial | Refused
         try:
             if isinstance(order, Make):
@@ -174,7 +177,9 @@ class Search:
             if isinstance(order, Try) and order.candidate == plan.baseline:
                 raise
             done = Refused(str(error), monotonic() - began)
-        self._journal.write(entry(order, done))
+            if isinstance(error, Lost):
+                limits = {"budget": plan.budget, "memory": self._task.memory}
+        self._journal.write(entry(order, done, **limits))
 
     def _outcome(self, located: Located, plan: Plan, *, complete: bool) -> Outcome:
         known = self._journal.known
