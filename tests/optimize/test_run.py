@@ -6,12 +6,13 @@ import tomllib
 import numpy as np
 import pytest
 
+from penstock.client import Client
 from penstock.core.errors import BadSetting, LoadFailed
 from penstock.optimize.run import LEAST, optimize
 from penstock.optimize.samples import Samples
-from penstock.optimize.types import Targets
 from penstock.repository.locate import locate
-from tests.optimize.models import FLOAT, Graph, cnn, loaded, rows, tensor
+from tests.e2e.process import serving
+from tests.optimize.models import FLOAT, Graph, cnn, mlp, rows, tensor
 
 HERE = "tests.optimize.odd_passes"
 pytestmark = pytest.mark.slow
@@ -101,36 +102,71 @@ def test_other_data_mean_another_search(repository, data):
     assert len(steps) > 2
 
 
-def test_a_winner_becomes_a_version_with_its_settings_and_its_record(repository, data, tmp_path):
-    """The floor is so low, and the original so badly laid out, that something has to win."""
-    settings = repository / "digits" / "model.toml"
-    settings.write_text(
-        settings.read_text() + "[onnx.session]\ngraph_optimization_level = 'ORT_DISABLE_ALL'\n"
-    )
-    before = sorted(path.name for path in (repository / "digits" / "1").iterdir())
-    outcome = search(
-        repository, data, "int8-nncf", "bf16", targets=Targets(max_drop=0.9, minimize="cost"), apply=True
-    )
-    assert sorted(path.name for path in (repository / "digits" / "1").iterdir()) == before
-    winner = outcome.choice.winner
-    assert winner is not None
-    folder = repository / "digits" / "2"
-    assert outcome.applied == str(folder)
-    own = tomllib.loads((folder / "model.toml").read_text())
-    assert (own["engine"], own["instances"]["threads"]) == (winner.engine, winner.threads)
-    record = json.loads((folder / "variant.json").read_text())
-    assert record["digest"] == outcome.digest
-    assert str(tmp_path) not in (folder / "variant.json").read_text()
-    located = locate("digits", repository)
-    assert (located.version, located.spec.engine, located.spec.queue.max_rows) == ("2", winner.engine, 99)
-    from penstock.core.importing import find
-    from penstock.engines import ENGINES
+def slow_twin(file):
+    """The model as it is beside ``file``, and in it with products of large matrices that come to nothing."""
+    import onnx
+    from onnx import helper, numpy_helper
 
-    session = find(winner.engine, ENGINES, "engine")().open(located.spec, located.file)
-    original = loaded(repository / "digits" / "1" / "model.onnx")
-    few = {"image": data.groups[0]["image"][:4]}
-    assert session.run(few)["logits"].shape == original.run(few)["logits"].shape
-    session.close()
+    mlp(file)
+    file.with_name("twin").write_bytes(file.read_bytes())
+    model = onnx.load(file)
+    graph, wide = model.graph, 1000
+    for name, shape in (("in", (16, wide)), ("on", (wide, wide)), ("out", (wide, 10))):
+        values = np.full(shape, 1e-6, np.float32)
+        graph.initializer.append(numpy_helper.from_array(values, f"idle_{name}"))
+    last = next(node for node in graph.node if "logits" in node.output)
+    last.output[list(last.output).index("logits")] = "before"
+    graph.node.extend(
+        helper.make_node("MatMul", [left, f"idle_{name}"], [f"x_{name}"])
+        for left, name in (("x", "in"), ("x_in", "on"), ("x_on", "out"))
+    )
+    graph.initializer.append(numpy_helper.from_array(np.float32(1e-9), "little"))
+    graph.node.append(helper.make_node("Mul", ["x_out", "little"], ["nothing"]))
+    graph.node.append(helper.make_node("Add", ["before", "nothing"], ["logits"]))
+    onnx.save(model, file)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """(folder of the model, outcome): a search that was bound to find the twin, and applied it."""
+    tmp_path = tmp_path_factory.mktemp("found")
+    folder = tmp_path / "models" / "slow"
+    (folder / "1").mkdir(parents=True)
+    slow_twin(folder / "1" / "model.onnx")
+    (folder / "model.toml").write_text(f'cache = "{tmp_path / "cache"}"\n[queue]\nmax_rows = 99\n')
+    before = {path.name: path.read_bytes() for path in (folder / "1").iterdir()}
+    outcome = search(tmp_path / "models", rows("x", 200), f"{HERE}:Lean", "clean", model="slow", apply=True)
+    assert {path.name: path.read_bytes() for path in (folder / "1").iterdir()} == before
+    return folder, outcome
+
+
+def test_a_winner_becomes_a_version_with_its_settings_and_its_record(found):
+    folder, outcome = found
+    winner = outcome.choice.winner
+    assert winner.artefact == f"{HERE}:Lean"
+    assert outcome.applied == str(folder / "2")
+    own = tomllib.loads((folder / "2" / "model.toml").read_text())
+    assert (own["engine"], own["instances"]["threads"]) == (winner.engine, winner.threads)
+    record = json.loads((folder / "2" / "variant.json").read_text())
+    assert record["digest"] == outcome.digest
+    assert str(folder.parent) not in (folder / "2" / "variant.json").read_text()
+    located = locate("slow", folder.parent)
+    assert (located.version, located.spec.engine, located.spec.queue.max_rows) == ("2", winner.engine, 99)
+    confirmed = next(each for each in outcome.trials if each.depth == "confirm")
+    assert confirmed.candidate == winner
+    assert confirmed.figures.speedup.low > 2
+    assert "× faster" in outcome.choice.reasons[0]
+
+
+def test_what_was_found_serves_beside_the_original_and_answers_the_same(found):
+    """By a client, over HTTP, both versions at once."""
+    folder, _ = found
+    settings = folder / "model.toml"
+    settings.write_text('versions = "all"\n' + settings.read_text())
+    few = {"x": rows("x", 4).groups[0]["x"]}
+    with serving(folder.parent, watch_enabled=False) as process, Client(process.url) as client:
+        old, new = (client.infer("slow", few, version=version)["logits"] for version in ("1", "2"))
+    np.testing.assert_allclose(old, new, rtol=1e-4, atol=1e-5)
 
 
 def test_too_few_samples_and_a_place_that_is_taken_are_said_at_once(repository, data):

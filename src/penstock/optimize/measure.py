@@ -132,6 +132,7 @@ def figures(baseline: Course, course: Course, load_s: float, memory: int, file_b
         load_s=load_s,
         memory_bytes=memory,
         file_bytes=file_bytes,
+        beside_ms=float(np.median(np.concatenate([turn.spun.seconds for turn in baseline[0]]))) * 1e3,
     )
 
 

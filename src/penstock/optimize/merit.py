@@ -126,7 +126,8 @@ def obstacle(baseline: Trial, trial: Trial, targets: Targets) -> str:
         return found
     if allowed(baseline, targets) and not (found.ratio.low > 1 and found.ratio.mid > 1 + NOISE):
         ratio = found.ratio
-        return f"{ratio.mid:.2f} × ({ratio.low:.2f}–{ratio.high:.2f}) is no more than the noise"
+        told = "slower" if ratio.high < 1 else "no more than the noise"
+        return f"{ratio.mid:.2f} × ({ratio.low:.2f}–{ratio.high:.2f}) is {told}"
     return ""
 
 

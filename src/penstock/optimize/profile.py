@@ -86,7 +86,13 @@ def _points(entrant: Entrant, data: Samples, sizes: Sequence[int], rounds: int) 
         for size, turns in done.items():
             runs, limit = paces[size]
             turns.append(turn(entrant, size, unit, runs, number * runs, limit, probe))
-    return [_point(entrant.candidate, size, max(unit, 1), turns) for size, turns in done.items()]
+    # On one instance, one row alone and rows one by one are the same.
+    alone = entrant.candidate.instances == 1
+    return [
+        _point(entrant.candidate, size, max(unit, 1), turns)
+        for size, turns in done.items()
+        if size or not alone
+    ]
 
 
 def _point(candidate: Candidate, size: int, unit: int, turns: Sequence[Turn]) -> Point:

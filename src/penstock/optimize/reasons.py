@@ -51,8 +51,9 @@ def gained(baseline: Trial, found: Score, targets: Targets) -> str:
     span = f"({times(ratio.low)}–{times(ratio.high)})"
     batch, rows = found.batch, f"in batches of {found.batch.rows}"
     if targets.minimize == "latency":
-        before, after = (each.figures.p50_ms for each in (baseline, found.trial))
-        return f"{times(ratio.mid)} × faster {span}, {before:.3g} ms → {after:.3g} ms for one row"
+        after = found.trial.figures.p50_ms
+        before = found.trial.figures.beside_ms or baseline.figures.p50_ms
+        return f"{_faster(ratio.mid)} {span}, {before:.3g} ms → {after:.3g} ms for one row"
     if targets.minimize == "throughput":
         after = batch.rows_per_s
         flow = f"{_count(after / ratio.mid)} → {_count(after)} a second"
@@ -73,6 +74,11 @@ def answers(agreement: Agreement, targets: Targets) -> str:
         f"{agreement.metric}{values}: a drop of {agreement.drop:.2g}, at most {agreement.upper:.2g} "
         f"at 95 % on {agreement.rows} rows (floor {targets.max_drop:g})"
     )
+
+
+def _faster(ratio: float) -> str:
+    """E.g. ``2.6 × faster``, or ``0.72 × as fast``."""
+    return f"{times(ratio)} × {'faster' if ratio >= 1 else 'as fast'}"
 
 
 def times(ratio: float) -> str:
@@ -97,7 +103,8 @@ def _second(baseline: Trial, field: Sequence[Trial], targets: Targets, winner: S
     others = [
         each
         for each in field
-        if (each.candidate.artefact, each.candidate.engine) != (taken.artefact, taken.engine)
+        if each.depth != "screen"
+        and (each.candidate.artefact, each.candidate.engine) != (taken.artefact, taken.engine)
         and not dishonest(each, targets)
     ]
     for found in _scores(baseline, others, targets)[:1]:

@@ -163,11 +163,15 @@ def _explore(known: Known, plan: Plan) -> Iterator[Order]:
 
 
 def _parents(known: Known, plan: Plan, pool: Sequence[str], stage: str) -> list[str]:
-    """The original, and the best of those to which something can be done in this stage."""
+    """The original, and the best of those to which something can be done in this stage.
+
+    Halves come last in a chain, as they are settings, or files that nothing else starts from.
+    """
     able = [
         name
         for name in pool
         if any(plan.stages.get(offer.name) == stage for offer in known.artefacts[name].offers)
+        and not any(plan.stages.get(step.name) == "half" for step in known.artefacts[name].steps)
     ]
     if plan.exhaustive:
         return able

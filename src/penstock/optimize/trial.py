@@ -6,14 +6,16 @@ from pathlib import Path
 from time import perf_counter
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from penstock.core.errors import LoadFailed
+from penstock.core.errors import BadSetting, LoadFailed
 from penstock.core.spec import ModelSpec, Signature, TensorSpec
 from penstock.metering.energy import Probe
 from penstock.optimize.accuracy import judge
 from penstock.optimize.checks import same
-from penstock.optimize.entrant import Entrant, cut_to
+from penstock.optimize.entrant import PATIENCE, Entrant, cut_to
 from penstock.optimize.measure import CONFIRM, FULL, SCREEN, compare, figures
+from penstock.optimize.origin import SOURCE
 from penstock.optimize.rig import Lost, Memo
 from penstock.optimize.samples import Samples
 from penstock.optimize.types import Agreement, Artefact, Candidate, Depth, Targets, Trial
@@ -23,6 +25,8 @@ GLANCE = 1.0
 """Seconds of answers by which a candidate is screened; all samples judge it later."""
 FEW = 32
 """Rows that are run alone and again, to see whether that changes them."""
+SLOWEST = 30
+"""Times as long as the original a candidate may take to answer; one that hangs is ended then."""
 TOGETHER = 8
 """Rows of a batch in which answers are compared."""
 
@@ -36,6 +40,8 @@ class Reference(Struct, frozen=True, eq=False):
     answers: Samples
     unit: int
     """The least rows of a batch; 0: rows have to be run alone."""
+    seconds: float
+    """That all answers took."""
 
 
 class Bench(Struct, frozen=True, eq=False):
@@ -72,8 +78,12 @@ def attempt(
     began = perf_counter()
     with bench.entrant(artefact, candidate) as entrant:
         _check_signature(reference.signature, entrant.signature)
+        entrant.patience = max(PATIENCE, SLOWEST * reference.seconds)
         batched, repeats = _steady(entrant, reference)
-        agreement = _judged(bench, reference, entrant, depth, batched=batched)
+        agreement = _judged(bench, reference, baseline, entrant, depth, batched=batched)
+        if reference.unit == 1 and not batched:  # those of one request run together all the same
+            together = _judged(bench, reference, baseline, entrant, depth, batched=True)
+            agreement = max(agreement, together, key=lambda each: (not each.passed, each.upper))
         entrant.alone = not batched
         courses = compare(baseline, entrant, ROUNDS[depth], reference.unit, bench.probe)
         return Trial(
@@ -91,8 +101,9 @@ def attempt(
 def refer(entrant: Entrant, samples: Samples) -> Reference:
     """What the original answers; raises LoadFailed where it cannot be run on the samples."""
     unit = least(entrant, samples)
+    began = perf_counter()
     answers, _ = entrant.answers(TOGETHER if unit == 1 else max(unit, 1))
-    return Reference(entrant.signature, samples, answers, unit)
+    return Reference(entrant.signature, samples, answers, unit, perf_counter() - began)
 
 
 def least(entrant: Entrant, samples: Samples) -> int:
@@ -135,14 +146,33 @@ def _few(samples: Samples) -> int:
 
 
 def _judged(
-    bench: Bench, reference: Reference, entrant: Entrant, depth: Depth, *, batched: bool
+    bench: Bench,
+    reference: Reference,
+    baseline: Entrant,
+    entrant: Entrant,
+    depth: Depth,
+    *,
+    batched: bool,
 ) -> Agreement:
     rows = reference.unit if reference.unit > 1 else TOGETHER if batched else 1
     answers, counts = entrant.answers(rows, seconds=GLANCE if depth == "screen" else 0.0)
     inputs = cut_to(reference.samples, counts)
     outputs = cut_to(reference.answers, counts)
     targets = bench.targets
-    return judge(outputs, answers, inputs.labels, targets.metric, targets.max_drop, inputs)
+    try:
+        verdict = judge(outputs, answers, inputs.labels, targets.metric, targets.max_drop, inputs)
+    except (BadSetting, ValueError) as error:
+        if entrant.candidate.artefact == SOURCE:
+            raise  # it is the data or the metric
+        raise LoadFailed(f"its answers cannot be judged: {error}") from error
+    if _same_model(baseline.candidate, entrant.candidate) and not same(outputs, answers):
+        return replace(verdict, upper=verdict.drop, passed=True, why="")
+    return verdict
+
+
+def _same_model(left: Candidate, right: Candidate) -> bool:
+    """The same file on the same engine, only laid out otherwise: nothing that samples would have to prove."""
+    return (left.artefact, left.engine) == (right.artefact, right.engine)
 
 
 # -- the same model from outside? -------------------------------------------------------------------
@@ -157,7 +187,7 @@ def _check_signature(original: Signature, found: Signature) -> None:
         there = {spec.name: spec for spec in right}
         for spec in left:
             other = there.get(spec.name)
-            if other is None or not _fits(spec, other):
+            if other is None or not _fits(spec, other, loose=role == "output"):
                 has = (
                     f"{other.datatype} {list(other.shape)}"
                     if other
@@ -171,10 +201,13 @@ def _check_signature(original: Signature, found: Signature) -> None:
         raise LoadFailed(f"it wants an input that the original has not: {', '.join(sorted(extra))}")
 
 
-def _fits(spec: TensorSpec, other: TensorSpec) -> bool:
+def _fits(spec: TensorSpec, other: TensorSpec, *, loose: bool) -> bool:
+    """Sizes that the original leaves open have to stay so, but for outputs, of which less may be known."""
     if spec.datatype != other.datatype:
         return False
     if not spec.shape or not other.shape:  # not told
         return True
     pairs = zip(spec.shape, other.shape, strict=False)
-    return len(spec.shape) == len(other.shape) and all(a == b or -1 in (a, b) for a, b in pairs)
+    return len(spec.shape) == len(other.shape) and all(
+        a == b or b == -1 or (loose and a == -1) for a, b in pairs
+    )

@@ -125,6 +125,8 @@ class Figures(Struct, frozen=True, kw_only=True):
     memory_bytes: int
     """By which its processes grew, the framework included."""
     file_bytes: int
+    beside_ms: float = 0.0
+    """The baseline's time for one row in the same rounds, median over all runs."""
 
 
 class Agreement(Struct, frozen=True, kw_only=True):
