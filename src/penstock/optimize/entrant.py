@@ -36,6 +36,8 @@ class Entrant:
         """``spec`` is the model's own, ``samples`` the rows to run, ``memory`` bytes for each child."""
         self.candidate = candidate
         self.alone = artefact.alone
+        self.patience = OPENING * 10
+        """Seconds that all answers may take."""
         self._samples = samples
         self._answers = Memo("answers")
         self._children: list[Child] = []
@@ -89,7 +91,7 @@ class Entrant:
 
         At most ``most`` rows of each group (0: all), and no batch begins after ``seconds`` (0: any time).
         """
-        limit = seconds + PATIENCE if seconds else OPENING * 10
+        limit = seconds + PATIENCE if seconds else self.patience
         ask = Answer(str(self._answers.path), rows, most, seconds)
         counts = self._children[0].ask(ask, Answered, limit).counts
         return Samples.load(self._answers.path), counts
