@@ -61,3 +61,18 @@ def test_what_is_quantized_or_has_nothing_to_be_is_offered_nothing(tmp_path):
     assert [each["calibrate"] for each in offers("int8-onnx", file)] == ["minmax", "percentile", "entropy"]
     made = applied("int8-onnx", file, rows("x"), calibrate="minmax")
     assert offers("int8-onnx", made.file) == []
+
+
+def test_a_gemm_whose_bias_is_far_wider_than_its_weights_is_quantized(tmp_path):
+    """ONNX Runtime would widen the scales of such weights, and breaks where they are one for each channel."""
+    file = mlp(tmp_path / "model.onnx")
+    model = onnx.load(file)
+    for weight in model.graph.initializer:
+        if len(weight.dims) == 2:
+            array = onnx.numpy_helper.to_array(weight) * np.float32(1e-9)
+            weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
+    onnx.save(model, file)
+    made = applied("int8-onnx", file, rows("x"), calibrate="minmax")
+    asked = rows("x", 16, seed=7).groups[0]
+    expected = loaded(file).run(asked)["logits"]
+    assert cosine(loaded(made.file).run(asked)["logits"], expected).min() > 0.98

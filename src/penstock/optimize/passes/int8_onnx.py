@@ -1,7 +1,7 @@
 """Static int8 by ONNX Runtime: weights and activations quantized by what samples show, as QDQ nodes."""
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +50,10 @@ class Int8Onnx:
         with TemporaryDirectory(dir=Path.cwd()) as folder:
             prepared, done = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
             _prepare(graph.rewritten(source.file, "ORT_ENABLE_BASIC"), prepared)
-            _quantize(prepared, done, calibrate, samples)
+            try:
+                _quantize(prepared, done, calibrate, samples)
+            except ValueError:  # widening scales for biases fails on a Gemm per channel (ONNX Runtime 1.32)
+                _quantize(prepared, done, calibrate, samples, {"QDQDisableWeightAdjustForInt32Bias": True})
             model = graph.read(done)
         if not graph.is_quantized(model):
             raise LoadFailed(f"ONNX Runtime found nothing to quantize in {source.file.name}")
@@ -74,7 +77,9 @@ def _prepare(model: "ModelProto", file: Path) -> None:
         quant_pre_process(model, file, skip_symbolic_shape=True, **told)
 
 
-def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
+def _quantize(
+    file: Path, out: Path, calibrate: str, samples: Samples, more: Mapping[str, Any] | None = None
+) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     model = graph.read(file)
@@ -92,7 +97,7 @@ def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
         weight_type=QuantType.QInt8,
         calibrate_method=getattr(CalibrationMethod, CALIBRATORS[calibrate]),
         use_external_data_format=graph.weight_bytes(model) > graph.LARGEST,
-        extra_options=dict(OPTIONS),
+        extra_options={**OPTIONS, **(more or {})},
     )
 
 
