@@ -52,7 +52,7 @@ class Int8Onnx:
             _prepare(graph.rewritten(source.file, "ORT_ENABLE_BASIC"), prepared)
             try:
                 _quantize(prepared, done, calibrate, samples)
-            except ValueError:  # widening scales for biases fails on a Gemm per channel (ONNX Runtime 1.32)
+            except ValueError:  # ONNX Runtime 1.32 cannot fit scales to a bias of two axes
                 _quantize(prepared, done, calibrate, samples, {"QDQDisableWeightAdjustForInt32Bias": True})
             model = graph.read(done)
         if not graph.is_quantized(model):
