@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from penstock.core.errors import BadSetting
-from penstock.optimize.accuracy import judge
+from penstock.optimize.accuracy import FINITE, judge
 from penstock.optimize.samples import Samples
 
 
@@ -186,3 +186,17 @@ def test_likeness_is_told_beside_the_metric(rng, labels):
     scores = rng.normal(size=(600, 3))
     found = judge(one(y=scores), one(y=scores), labels)
     assert found.others == pytest.approx({"top1": 1.0, "cosine": 1.0, "ranking": 1.0})
+
+
+def distinct(outputs, labels):
+    """A metric that has no value where a row is drawn twice."""
+    if len(np.unique(outputs["y"][:, 0])) < len(labels):
+        raise ValueError("the same row twice")
+    return 1.0
+
+
+def test_a_metric_without_values_on_resamples_proves_nothing():
+    answers = Samples(({"y": np.random.default_rng(0).random((100, 3))},))
+    found = judge(answers, answers, np.zeros(100), f"{__name__}:distinct", max_drop=1.0)
+    assert (found.metric, found.passed) == (FINITE, False)
+    assert "the drop has no bound" in found.why

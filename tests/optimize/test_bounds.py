@@ -194,3 +194,17 @@ def test_resamples_without_a_class_do_not_count():
     drop, upper = paired_bootstrap(auc, scores, scores[::-1], labels, resamples=200)
     assert drop == 1.0
     assert np.isfinite(upper)
+
+
+def test_a_metric_that_fails_on_resamples_or_is_endless_proves_nothing():
+    """Its value on all rows says nothing of how it varies."""
+    told, labels = np.ones(100), np.ones(100)
+
+    def only_whole(told, labels, weights):
+        return np.where((weights == 1).all(axis=1), told.mean(), np.nan)
+
+    def endless(told, labels, weights):
+        return np.full(len(weights), np.inf if told[0] else 0.0)
+
+    assert paired_bootstrap(only_whole, told, told, labels)[1] == np.inf
+    assert paired_bootstrap(endless, 0 * told, told, labels)[1] == np.inf

@@ -24,7 +24,7 @@ Without labels every output must pass, each by its own measure.
 """
 
 from collections.abc import Mapping
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 
@@ -39,6 +39,7 @@ SHARES = ("accuracy", "equal", "top1")
 """Metrics that count rows, for which it can be said how many would do."""
 FINITE = "finite"
 """What an agreement is about where answers are no numbers; no floor lets those pass."""
+NO_BOUND = "is no number on all rows, or on most resamples of them, so the drop has no bound"
 FLAT = 0.01
 """Of the labels' standard deviation: an error below is none, so that nothing is divided by it."""
 
@@ -64,15 +65,7 @@ def judge(
         raise ValueError(f"{len(labels)} labels for {reference.rows} rows")
     found, broken = likeness.pairs(reference, candidate, inputs)
     if broken:
-        return Agreement(
-            metric=FINITE,
-            drop=1.0,
-            upper=1.0,
-            max_drop=max_drop,
-            rows=reference.rows,
-            passed=False,
-            why=broken,
-        )
+        return _worthless(broken, max_drop, reference.rows)
     if labels is None or metrics.METRICS.get(metric) == "likeness":
         return _by_likeness(found, metric, max_drop)
     return _by_labels(found, labels, metric, max_drop)
@@ -136,6 +129,8 @@ def _by_labels(found: list[Pair], labels: Array, metric: str, max_drop: float) -
     else:
         name, read = (metrics.classes if needs == "classes" else metrics.scores)(ours, labels)
         drop, upper, before = _classified(metric, read(ours[name]), read(theirs[name]), labels)
+    if not isfinite(upper):
+        return _worthless(f"metric {metric!r} {NO_BOUND}", max_drop, len(labels))
     values = (before, before - drop)
     return _verdict(metric, metric, drop, upper, max_drop, len(labels), values, others=_others(found))
 
@@ -194,6 +189,10 @@ def _errors(metric: str, ours: Array, theirs: Array, labels: Array) -> tuple[flo
 
 
 # -- the verdict --------------------------------------------------------------------------------------
+
+
+def _worthless(why: str, max_drop: float, rows: int) -> Agreement:
+    return Agreement(metric=FINITE, drop=1.0, upper=1.0, max_drop=max_drop, rows=rows, passed=False, why=why)
 
 
 def _verdict(

@@ -1,7 +1,7 @@
 """What can be said at 95 % confidence: of speed from paired rounds, of drops from paired rows."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil, comb, exp, hypot, sqrt
+from math import ceil, comb, exp, hypot, inf, sqrt
 from statistics import NormalDist
 from typing import Any, TypeAlias
 
@@ -24,6 +24,8 @@ SIGNED = 6
 LEAST = 30
 """Rows below which the spread of what was seen says nothing of what was not."""
 RESAMPLES = 2000
+KNOWN = 0.5
+"""Of the resamples, of which a metric has to have a value, or nothing is said of how it varies."""
 SHORT = 1.1
 """By which the true spread of macro F1 exceeds the resampled one (3 to 8 %, a class with a dozen rows)."""
 CHUNK = 1 << 20
@@ -147,7 +149,10 @@ def paired_bootstrap(
             for weights in _weights(n, resamples, seed)
         ]
     )
-    drops = drops[np.isfinite(drops)]  # a resample may lack a class that the metric needs
+    known = np.isfinite(drops)  # a resample may lack a class that the metric needs
+    if not np.isfinite(drop) or known.mean() < KNOWN:
+        return drop, inf
+    drops = drops[known]
     return drop, drop + hypot(_beyond(drops), unseen(n) * abs(before))
 
 
