@@ -64,7 +64,7 @@ def test_what_is_quantized_or_has_nothing_to_be_is_offered_nothing(tmp_path):
 
 
 def test_a_gemm_whose_bias_has_two_axes_is_quantized(tmp_path):
-    """As scikit-learn's converter writes them; ONNX Runtime breaks as it looks whether scales suffice for it."""
+    """As scikit-learn's converter writes them."""
     file = mlp(tmp_path / "model.onnx")
     model = onnx.load(file)
     biases = [weight for weight in model.graph.initializer if len(weight.dims) == 1 and weight.dims[0] > 1]

@@ -1,7 +1,8 @@
 """Static int8 by ONNX Runtime: weights and activations quantized by what samples show, as QDQ nodes."""
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,11 +50,10 @@ class Int8Onnx:
         before = graph.read(source.file)
         with TemporaryDirectory(dir=Path.cwd()) as folder:
             prepared, done = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
-            _prepare(graph.rewritten(source.file, "ORT_ENABLE_BASIC"), prepared)
-            try:
-                _quantize(prepared, done, calibrate, samples)
-            except ValueError:  # ONNX Runtime 1.32 cannot fit scales to a bias of two axes
-                _quantize(prepared, done, calibrate, samples, {"QDQDisableWeightAdjustForInt32Bias": True})
+            plain = graph.rewritten(source.file, "ORT_ENABLE_BASIC")
+            _flatten_biases(plain)
+            _prepare(plain, prepared)
+            _quantize(prepared, done, calibrate, samples)
             model = graph.read(done)
         if not graph.is_quantized(model):
             raise LoadFailed(f"ONNX Runtime found nothing to quantize in {source.file.name}")
@@ -61,6 +61,20 @@ class Int8Onnx:
             _spare_others(model)
         graph.keep_interface(model, before)
         return Made(file=graph.write(model, out), packages=("onnx", "onnxruntime"))
+
+
+def _flatten_biases(model: "ModelProto") -> None:
+    """[1, n] to [n], which means the same; scikit-learn's converter writes the former.
+
+    ONNX Runtime 1.32 breaks as it fits scales to such a bias, and OpenVINO refuses it once it is quantized.
+    """
+    gemms = [node for node in model.graph.node if node.op_type == "Gemm" and len(node.input) > 2]
+    readers = Counter(name for node in graph.nodes(model.graph) for name in node.input)
+    found = {each.name: each for each in model.graph.initializer}
+    for node in gemms:
+        bias = found.get(node.input[2])
+        if bias is not None and len(bias.dims) == 2 and bias.dims[0] == 1 and readers[bias.name] == 1:
+            del bias.dims[0]
 
 
 def _prepare(model: "ModelProto", file: Path) -> None:
@@ -77,9 +91,7 @@ def _prepare(model: "ModelProto", file: Path) -> None:
         quant_pre_process(model, file, skip_symbolic_shape=True, **told)
 
 
-def _quantize(
-    file: Path, out: Path, calibrate: str, samples: Samples, more: Mapping[str, Any] | None = None
-) -> None:
+def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     model = graph.read(file)
@@ -97,7 +109,7 @@ def _quantize(
         weight_type=QuantType.QInt8,
         calibrate_method=getattr(CalibrationMethod, CALIBRATORS[calibrate]),
         use_external_data_format=graph.weight_bytes(model) > graph.LARGEST,
-        extra_options={**OPTIONS, **(more or {})},
+        extra_options=dict(OPTIONS),
     )
 
 
