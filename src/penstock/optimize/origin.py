@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from glob import escape
+from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec import Struct
@@ -81,6 +82,19 @@ def chosen(names: Sequence[str]) -> Mapping[str, Known]:
             raise BadSetting(f"no pass {name!r}; {nearest(name, list(PASSES))} (your own: 'module:Class')")
     table = {name: PASSES[name] for name in kept or PASSES} | {name: name for name in own}
     return {name: Known(where, _stage(name, where)) for name, where in table.items()}
+
+
+def code(names: Sequence[str]) -> list[Path]:
+    """The files of those that are import strings: a user's own, which may change at any time."""
+    found: list[Path] = []
+    for name in sorted(name for name in names if ":" in name):
+        try:
+            module = find_spec(name.partition(":")[0])
+        except (ImportError, ValueError):  # what needs it will say so
+            continue
+        if module is not None and module.origin and Path(module.origin).is_file():
+            found.append(Path(module.origin))
+    return found
 
 
 def _stage(name: str, where: str) -> str:

@@ -109,7 +109,10 @@ def _folder(located: Located, task: Task, data: Samples, kept: ExitStack) -> Pat
     """Of all that is found out about this model with these data on this machine."""
     told = [msgspec.json.encode(each).decode() for each in (located.spec, facts())]
     words = (*sorted(task.passes), task.finetune, task.targets.metric, str(task.targets.max_drop))
-    folder = cache.folder(located.spec, "optimize", origin.sha256(located), *told, data.digest(), *words)
+    own = origin.code((*task.passes, task.finetune, task.targets.metric))
+    folder = cache.folder(
+        located.spec, "optimize", origin.sha256(located), *told, data.digest(), *words, *own
+    )
     if folder is None:
         folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="penstock-optimize-")))
     return folder
