@@ -10,6 +10,7 @@ from penstock.core.errors import BadSetting
 from penstock.core.spec import ModelSpec
 
 OFF = "off"
+LOCK = ".lock"
 
 
 def folder(spec: ModelSpec, engine: str, *key: str | Path) -> Path | None:
@@ -51,7 +52,7 @@ def alone(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    with (path / ".lock").open("w") as file:
+    with (path / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

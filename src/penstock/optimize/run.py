@@ -14,6 +14,7 @@ from penstock.core import machine
 from penstock.core.errors import BadSetting, LoadFailed
 from penstock.engines import cache
 from penstock.optimize import origin
+from penstock.optimize.attic import sweep
 from penstock.optimize.facts import facts
 from penstock.optimize.journal import Entry, Journal, entry
 from penstock.optimize.origin import SOURCE
@@ -114,7 +115,8 @@ def _folder(located: Located, task: Task, data: Samples, kept: ExitStack) -> Pat
         located.spec, "optimize", origin.sha256(located), *told, data.digest(), *words, *own
     )
     if folder is None:
-        folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="penstock-optimize-")))
+        return Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="penstock-optimize-")))
+    sweep(folder)
     return folder
 
 
