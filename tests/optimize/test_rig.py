@@ -3,17 +3,19 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from penstock.core.errors import LoadFailed
+from penstock.core.errors import LoadFailed, PenstockError
 from penstock.core.spec import Instances, ModelSpec, Signature
+from penstock.optimize.entrant import Entrant
 from penstock.optimize.messages import Answer, Answered, Crafted, Make, Open, Opened, Spin, Spun
 from penstock.optimize.passes import Source
 from penstock.optimize.rig import Child, Lost, Memo, saved
 from penstock.optimize.samples import Samples
-from penstock.optimize.types import Artefact
+from penstock.optimize.types import Artefact, Candidate
 from penstock.workers.worker import import_path
 from tests.optimize.models import mlp
 
@@ -162,3 +164,11 @@ def test_a_child_that_has_ended_is_lost_and_not_a_closed_file(scratch, samples):
         child.close()
         with pytest.raises(Lost, match="has ended before"):
             child.ask(Answer(str(memo.path), 1), Answered, 1.0)
+
+
+def test_an_entrant_that_cannot_be_run_leaves_no_file_open(source, samples, scratch):
+    with closing(saved(samples)) as memo:
+        before = len(list(Path("/dev/fd").iterdir()))
+        with pytest.raises(PenstockError):
+            Entrant(source.spec, source.artefact, Candidate("source", "no-such", 1, 1), memo, scratch, 0)
+        assert len(list(Path("/dev/fd").iterdir())) == before

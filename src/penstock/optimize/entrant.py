@@ -39,13 +39,13 @@ class Entrant:
         self.patience = OPENING * 10
         """Seconds that all answers may take."""
         self._samples = samples
-        self._answers = Memo("answers")
         self._children: list[Child] = []
         ready = settled(spec, artefact, candidate)
         count = candidate.instances if _apart(candidate.engine, spec) else 1
         if count > 1:
             ready = replace(ready, instances=replace(ready.instances, count=1))
         ask = Open(candidate.engine, ready, artefact.file, str(samples.path), import_path())
+        self._answers = Memo("answers")
         try:
             for _ in range(count):
                 memos = [samples, self._answers]
