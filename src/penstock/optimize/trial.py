@@ -165,7 +165,8 @@ def _judged(
         if entrant.candidate.artefact == SOURCE:
             raise  # it is the data or the metric
         raise LoadFailed(f"its answers cannot be judged: {error}") from error
-    if _same_model(baseline.candidate, entrant.candidate) and not same(outputs, answers):
+    alike = _same_model(baseline.candidate, entrant.candidate) and not same(outputs, answers)
+    if alike and verdict.drop <= targets.max_drop:
         return replace(verdict, upper=verdict.drop, passed=True, why="")
     return verdict
 

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from penstock.core.spec import ModelSpec, Signature
 from penstock.optimize.samples import Samples
-from penstock.optimize.types import Artefact, Offer, Options
+from penstock.optimize.types import Artefact
+from penstock.optimize.types import Options as Options
 
 PASSES: dict[str, str] = {
     "prune": "penstock.optimize.passes.prune:Prune",
@@ -105,6 +106,3 @@ class Pass(Protocol):
         Raises ``LoadFailed``, or whatever a library raises, where it cannot be done.
         """
         ...
-
-
-__all__ = ["PASSES", "STAGES", "Made", "Offer", "Options", "Pass", "Source"]
