@@ -4,7 +4,7 @@ import pytest
 
 from penstock.core.errors import BadSetting
 from penstock.optimize.journal import FILE, Entry, Journal, entry
-from penstock.optimize.search import Make, Try
+from penstock.optimize.orders import Make, Try
 from penstock.optimize.types import Artefact, Candidate, Offer, Refused
 from tests.optimize.outcomes import agreed, trial
 

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from penstock.optimize.search import Known, Make, Plan, Try, choose, decide
+from penstock.optimize.orders import Known, Make, Plan, Try
+from penstock.optimize.search import choose, decide
 from penstock.optimize.types import (
     Agreement,
     Artefact,

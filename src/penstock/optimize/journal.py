@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.core.errors import BadSetting
+from penstock.optimize.orders import Known, Order
 from penstock.optimize.origin import SOURCE
-from penstock.optimize.search import Known, Order
 from penstock.optimize.types import Artefact, Candidate, Refused, Trial
 
 FILE = "journal.jsonl"

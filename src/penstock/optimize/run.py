@@ -17,10 +17,11 @@ from penstock.optimize import origin
 from penstock.optimize.attic import sweep
 from penstock.optimize.facts import facts
 from penstock.optimize.journal import Entry, Journal, entry
+from penstock.optimize.orders import Make, Order, Plan, Try
 from penstock.optimize.origin import SOURCE
 from penstock.optimize.rig import Lost
 from penstock.optimize.samples import Samples
-from penstock.optimize.search import Make, Order, Plan, Try, choose, decide
+from penstock.optimize.search import choose, decide
 from penstock.optimize.types import Artefact, Outcome, Progress, Refused, Targets, Trial
 from penstock.optimize.version import inherited, next_version, write
 from penstock.optimize.workshop import Task, Workshop

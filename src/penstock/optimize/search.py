@@ -1,15 +1,13 @@
 """What to make and to measure next, from what is known: pure, so a search that was cut off goes on."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
-
-from msgspec import Struct
+from collections.abc import Iterator, Sequence
 
 from penstock.optimize.merit import obstacle, worth
+from penstock.optimize.orders import Known, Make, Order, Plan, Try, child
 from penstock.optimize.origin import SOURCE
 from penstock.optimize.passes import STAGES
 from penstock.optimize.pick import pick
-from penstock.optimize.types import Artefact, Candidate, Choice, Depth, Offer, Targets, Trial
+from penstock.optimize.types import Candidate, Choice, Targets, Trial
 
 PARENTS = 2
 """Artefacts that a stage starts from, beside the original."""
@@ -31,71 +29,6 @@ FULLER = 8.0
 """How many times as long as a screening a full trial takes, before one is known."""
 CAREFUL = "int8-nncf"
 """Quantization whose missing the floor is what the careful kind is for."""
-
-
-class Make(Struct, frozen=True):
-    """Apply a pass to an artefact, and find out what can be done to what comes of it."""
-
-    parent: str
-    offer: Offer
-
-    @property
-    def label(self) -> str:
-        return child(self.parent, self.offer)
-
-
-class Try(Struct, frozen=True):
-    """Load a candidate, judge and measure it."""
-
-    candidate: Candidate
-    depth: Depth
-
-    @property
-    def label(self) -> str:
-        return f"{self.depth}: {self.candidate.label}"
-
-
-Order: TypeAlias = Make | Try
-
-
-class Known(Struct, frozen=True):
-    """All that has been found out."""
-
-    artefacts: Mapping[str, Artefact]
-    """By name; the original is ``source``."""
-    trials: Sequence[Trial]
-    refused: Mapping[str, str]
-    """Why an order came to nothing, by its label."""
-
-    def trial(self, order: Try) -> Trial | None:
-        return next(
-            (each for each in self.trials if (each.candidate, each.depth) == (order.candidate, order.depth)),
-            None,
-        )
-
-    def done(self, order: Order) -> bool:
-        if order.label in self.refused:
-            return True
-        return order.label in self.artefacts if isinstance(order, Make) else self.trial(order) is not None
-
-    def at(self, depth: Depth) -> list[Trial]:
-        return [each for each in self.trials if each.depth == depth]
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """What does not change in a search."""
-
-    baseline: Candidate
-    """The original as the server would run it."""
-    layouts: tuple[tuple[int, int], ...]
-    """(instances, threads) to choose from."""
-    stages: Mapping[str, str]
-    """Stage by name of a pass."""
-    targets: Targets = Targets()
-    budget: float = 900.0
-    """Seconds for all of it."""
-    exhaustive: bool = False
-    """Measure everything fully, which is what a search is compared with."""
 
 
 def decide(known: Known, plan: Plan, left: float) -> Order | None:
@@ -127,11 +60,6 @@ def choose(known: Known, plan: Plan) -> Choice:
     return pick(
         baseline, [each for each in known.trials if each.candidate.label not in refused], plan.targets
     )
-
-
-def child(parent: str, offer: Offer) -> str:
-    """The name of what a pass makes of an artefact."""
-    return offer.label if parent == SOURCE else f"{parent}+{offer.label}"
 
 
 # -- wide: every stage from the best so far ----------------------------------------------------------
