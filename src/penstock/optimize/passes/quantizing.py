@@ -36,13 +36,16 @@ def require_openvino(name: str) -> Any:
 def require_nncf(name: str) -> Any:
     """NNCF, silent but for errors; raises LoadFailed as ``require_openvino`` does."""
     require_openvino(name)
+    kind = logging.getLoggerClass()
     try:
         with without("openvino_telemetry"):
             import nncf
             from rich import get_console
     except ModuleNotFoundError as error:
         raise LoadFailed(f"pass {name!r} needs NNCF: pip install 'penstock[optimize]'") from error
-    nncf.set_log_level(logging.ERROR)
+    finally:
+        logging.setLoggerClass(kind)  # it would make all loggers of its own kind
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own way would silence handlers that are not its
     get_console().quiet = True  # which its progress bars are drawn on
     return nncf
 
