@@ -193,7 +193,8 @@ def test_steps_that_are_cold_are_loaded_for_a_request(tmp_path, inside):
     put(tmp_path, "all", "".join(step.format(name, name) for name in names))
     client = inside(tmp_path, memory__limit="15 MiB", memory__stay_s=0.0)
     assert {state(client, name)["state"] for name in names} == {"READY", "COLD"}
-    assert (state(client, "all")["state"], client.ready()) == ("READY", True)
+    assert state(client, "all")["state"] in ("READY", "COLD")  # as its steps come and go
+    assert client.ready()
     x = np.zeros((1, *client.metadata("model-0")["inputs"][0]["shape"][1:]), np.float32)
     assert sorted(client.infer("all", {"x": x})) == names
 
