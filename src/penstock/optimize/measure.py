@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from statistics import median
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -10,7 +11,7 @@ from penstock.metering.energy import Probe
 from penstock.optimize.bounds import paired_ratio
 from penstock.optimize.entrant import Entrant
 from penstock.optimize.messages import Spun
-from penstock.optimize.types import Batch, Figures, Interval
+from penstock.optimize.types import Batch, Figures
 
 SIZES = (1, 4, 16, 64)
 """Rows of the batches for which throughput is measured."""
@@ -127,7 +128,7 @@ def figures(baseline: Course, course: Course, load_s: float, memory: int, file_b
         rounds=len(alone),
         p50_ms=float(np.median(each)),
         p99_ms=float(np.percentile(each, 99)),
-        speedup=_ratio([turn.run for turn in baseline[0]], [turn.run for turn in alone]),
+        speedup=paired_ratio([turn.run for turn in baseline[0]], [turn.run for turn in alone]),
         batches=tuple(_batch(size, baseline[size], course[size]) for size in course if size),
         load_s=load_s,
         memory_bytes=memory,
@@ -137,18 +138,18 @@ def figures(baseline: Course, course: Course, load_s: float, memory: int, file_b
 
 
 def _batch(size: int, baseline: Sequence[Turn], turns: Sequence[Turn]) -> Batch:
+    gain = paired_ratio([turn.row for turn in baseline], [turn.row for turn in turns])
+    return Batch(rows=size, gain=gain, **medians(turns))
+
+
+def medians(turns: Sequence[Turn]) -> dict[str, Any]:
+    """What the turns of one size tell, by the names that ``Batch`` and ``Point`` have for it."""
     each = np.concatenate([turn.spun.seconds for turn in turns]) * 1e3
     energy = [turn.joules / turn.spun.rows for turn in turns if turn.joules is not None]
-    return Batch(
-        rows=size,
-        run_ms=float(np.median(each)),
-        p99_ms=float(np.percentile(each, 99)),
-        rows_per_s=1 / median(turn.row for turn in turns),
-        gain=_ratio([turn.row for turn in baseline], [turn.row for turn in turns]),
-        cpu_ms=median(turn.spun.cpu / turn.spun.rows for turn in turns) * 1e3,
-        joules=median(energy) if energy else None,
-    )
-
-
-def _ratio(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
-    return paired_ratio(baseline, candidate)
+    return {
+        "run_ms": float(np.median(each)),
+        "p99_ms": float(np.percentile(each, 99)),
+        "rows_per_s": 1 / median(turn.row for turn in turns),
+        "cpu_ms": median(turn.spun.cpu / turn.spun.rows for turn in turns) * 1e3,
+        "joules": median(energy) if energy else None,
+    }

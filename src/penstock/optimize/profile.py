@@ -6,14 +6,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from penstock.core import machine
 from penstock.metering.energy import open_probe
 from penstock.optimize import origin
 from penstock.optimize.entrant import Entrant
 from penstock.optimize.facts import facts
-from penstock.optimize.measure import SIZES, Turn, pace, turn
+from penstock.optimize.measure import SIZES, Turn, medians, pace, turn
 from penstock.optimize.measure import sizes as affordable
 from penstock.optimize.rig import saved
 from penstock.optimize.run import MEMORY
@@ -39,7 +37,7 @@ def profile(
 ) -> Profile:
     """Measure ``model`` (as in ``optimize``) on real rows, in each layout over this machine's cores.
 
-    ``sizes`` are rows of a batch; those of which one would take half a second are left out.
+    ``sizes`` are rows of a batch; those of which one takes over a tenth of a second are left out.
     ``watch`` is told what is being done, and which part of it all is done.
     Blocks. Raises BadSetting and LoadFailed where the model or the data cannot be used.
     """
@@ -96,15 +94,5 @@ def _points(entrant: Entrant, data: Samples, sizes: Sequence[int], rounds: int) 
 
 
 def _point(candidate: Candidate, size: int, unit: int, turns: Sequence[Turn]) -> Point:
-    each = np.concatenate([turn.spun.seconds for turn in turns]) * 1e3
-    energy = [turn.joules / turn.spun.rows for turn in turns if turn.joules is not None]
-    return Point(
-        instances=candidate.instances if size else 1,
-        threads=candidate.threads,
-        rows=size or unit,
-        run_ms=float(np.median(each)),
-        p99_ms=float(np.percentile(each, 99)),
-        rows_per_s=1 / median(turn.row for turn in turns),
-        cpu_ms=median(turn.spun.cpu / turn.spun.rows for turn in turns) * 1e3,
-        joules=median(energy) if energy else None,
-    )
+    instances = candidate.instances if size else 1
+    return Point(instances=instances, threads=candidate.threads, rows=size or unit, **medians(turns))
