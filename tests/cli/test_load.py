@@ -53,8 +53,12 @@ def test_a_stall_shows_in_the_open_loop_at_its_size() -> None:
     assert p99 is not None
     assert 0.1 < p90 < p99
     assert 0.25 < p99 < 0.6
-    # The closed loop asks once in that time, which is why its p99 must not be taken for a caller's.
-    assert (closed.latencies > 0.25).sum() == 1
+    # The closed loop asks once in that time (a few times, where the machine stalls as well), which is why
+    # its p99 must not be taken for a caller's.
+    assert 1 <= (closed.latencies > 0.25).sum() <= 3
+    p99 = percentile(closed.latencies, 99)
+    assert p99 is not None
+    assert p99 < 0.1
 
 
 def test_what_is_not_answered_at_the_end_is_counted_with_its_age() -> None:
