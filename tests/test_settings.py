@@ -200,7 +200,7 @@ def test_the_example_in_the_guide_is_every_default(tmp_path: Path) -> None:
     uncommented = re.sub(r"^# ?(?=[a-z\"\[])", "", example, flags=re.MULTILINE)
     for key, _ in known():
         section, _, name = key.rpartition(".")
-        if section in ("", "server", "log", "watch", "memory", "trace"):
+        if section in ("", "server", "log", "watch", "memory", "trace", "meter", "price", "energy", "carbon"):
             assert re.search(rf"^{name}\b|^\[{name}\]", uncommented, re.MULTILINE), key
     assert "model.queue.max_rows" in dict(known())
 

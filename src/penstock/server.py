@@ -22,6 +22,7 @@ from penstock.doors.auth import Keys
 from penstock.doors.http import HttpDoor
 from penstock.metering import prometheus, trace
 from penstock.metering.ledger import Ledger
+from penstock.metering.meter import Meter
 from penstock.repository.local import LocalStore
 from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
@@ -50,6 +51,7 @@ class Server:
         self.http_port = 0
         self.grpc_port = -1
         self.ledger = Ledger()
+        self.meter = Meter(self.ledger)
         self.catalog = Catalog()
         store = LocalStore(Path(settings.repository), settings.model)
         watch = settings.watch
@@ -73,6 +75,7 @@ class Server:
             self.models.cold.signature,
             self._keys,
             settings.server,
+            self.meter,
         )
         self._stop_grpc: Callable[[float], Awaitable[None]] | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -109,7 +112,7 @@ class Server:
         )
         host = f"[{listening.host}]" if ":" in listening.host else listening.host
         address = f"{host}:{listening.grpc_port}"
-        door = await v2_grpc.start([address], self.handler, self.models, self._keys, options)
+        door = await v2_grpc.start([address], self.handler, self.models, self._keys, options, self.meter)
         self.grpc_port = door.port
         self._stop_grpc = door.stop
 

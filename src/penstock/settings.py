@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -14,6 +15,7 @@ from penstock.core.errors import BadSetting
 from penstock.core.schema import convert, nearest
 from penstock.core.sizes import size
 from penstock.core.spec import Duration, ModelSpec, Positive, Seconds
+from penstock.core.terms import Budgets, Carbon, EnergyTerms, Keys, Metering, Price
 
 MIB = 1024 * 1024
 
@@ -97,12 +99,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     repository: str = ""
     """Folder of models, or one model file."""
     server: Server = field(default_factory=Server)
-    keys: Mapping[str, Literal["infer", "admin"]] = {}
-    """Role by the SHA-256 (hex) of an API key."""
+    keys: Keys = {}
+    """Role by the SHA-256 (hex) of an API key, or ``{ role = "infer", tenant = "NAME" }``."""
     log: Log = field(default_factory=Log)
     watch: Watch = field(default_factory=Watch)
     memory: Memory = field(default_factory=Memory)
     trace: Trace = field(default_factory=Trace)
+    meter: Metering = field(default_factory=Metering)
+    price: Price = field(default_factory=Price)
+    energy: EnergyTerms = field(default_factory=EnergyTerms)
+    carbon: Carbon = field(default_factory=Carbon)
+    budgets: Budgets = {}
+    """By tenant; ``"*"`` is for each that has none of its own."""
     model: ModelSpec = field(default_factory=ModelSpec)
     """Defaults under every model's own settings."""
 
@@ -185,6 +193,8 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
 
 def _parsed(name: str, text: str, kind: Any) -> Any:
     """The text as the setting's type: plain for texts, numbers and booleans, TOML for the rest."""
+    if get_origin(kind) is UnionType and get_args(kind)[1:] == (type(None),):
+        kind = get_args(kind)[0]
     base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if base in (int, float, bool):
         try:

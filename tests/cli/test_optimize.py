@@ -140,7 +140,7 @@ def test_what_is_wrong_is_said_before_anything_is_done(tmp_path, monkeypatch, ca
 
 
 def test_energy_without_a_counter_is_refused_with_what_comes_nearest(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("penstock.metering.energy.open_probe.__defaults__", (tmp_path,))
+    monkeypatch.setattr("penstock.metering.energy.rapl.open_probe.__defaults__", (tmp_path,))
     assert run("optimize", "digits", "--data", "rows.npz", "--minimize", "energy") == 2
     said = capsys.readouterr().err
     assert "no energy counter is readable here" in said

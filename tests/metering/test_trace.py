@@ -68,7 +68,7 @@ async def answer_in_steps(request):
         StepTiming("first", "small", "2", 3, 0.0, 0.25, Timing(0.0625, 0.125, 8)),
         StepTiming("second", "both", "1", 1, 0.25, 1.0, Timing(0.0, 0.25, 1, (inner,))),
     )
-    return Reply(request.model, "3", {}, Timing(0.5, 0.375, 3, steps))
+    return Reply(request.model, "3", {}, Timing(0.5, 0.375, 3, steps=steps))
 
 
 def test_a_pipelines_steps_are_spans_with_queue_and_compute_below():

@@ -8,6 +8,7 @@ import numpy as np
 from penstock.core.ports import Take
 from penstock.core.spec import ModelSpec, Queue, Signature, TensorSpec
 from penstock.core.types import Request
+from penstock.metering.accounts import Accounts
 from penstock.scheduling.scheduler import Scheduler
 
 FIXED = Signature((TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1, 2)),))
@@ -74,6 +75,14 @@ class Counting:
     def __init__(self):
         self.batches = []
         self.failures = []
+        self.charged = []
+        self.accounts = Accounts()
+
+    def account(self, tenant, /):
+        return self.accounts.of("m", "1", tenant)
+
+    def charge(self, entries, started, cpu, gpu, /):
+        self.charged.append(([entry.rows for entry in entries], cpu, gpu))
 
     def served(self, rows, ran, queued, totals, /):
         self.batches.append((rows, len(queued)))

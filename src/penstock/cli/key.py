@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from penstock.doors.auth import Role, digest
+from penstock.core.terms import Role
+from penstock.doors.auth import digest
 
 
 def key(role: Role) -> tuple[str, str]:

@@ -137,7 +137,7 @@ def wanted(minimize: str, max_drop: float, p99: str, metric: str) -> "Targets":
 
 def check_energy() -> None:
     """Raises BadSetting where nothing tells what is used."""
-    from penstock.metering.energy import open_probe
+    from penstock.metering.energy.rapl import open_probe
 
     if open_probe().joules() is None:
         raise BadSetting(

@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from penstock.core.spec import Isolation, ModelSpec, Signature
+from penstock.core.account import Account
+from penstock.core.spec import Isolation, ModelSpec, Scalar, Signature
 from penstock.core.ticket import Ticket
-from penstock.core.types import ModelState, Reply, Request, Statistics, Tensors
+from penstock.core.types import ModelState, Reply, Request, Statistics, Tensors, Timing
 
 
 class Handler(Protocol):
@@ -181,6 +182,14 @@ class Executor(Protocol):
 class Recorder(Protocol):
     """Hears of what happened to the requests of one version; must not block nor raise."""
 
+    def account(self, tenant: str, /) -> Account:
+        """What a tenant's requests for this version are charged to."""
+        ...
+
+    def charge(self, entries: Sequence[Ticket], started: float, cpu: float, gpu: float, /) -> None:
+        """A batch ran, whatever came of it: when (monotonic seconds), and core- and GPU-seconds a row."""
+        ...
+
     def served(self, rows: int, ran: float, queued: Sequence[float], totals: Sequence[float], /) -> None:
         """One batch was answered: its rows, run seconds, and per request queued and total seconds."""
         ...
@@ -193,11 +202,39 @@ class Recorder(Protocol):
 class NullRecorder:
     """Hears and forgets."""
 
+    def account(self, tenant: str, /) -> Account:
+        return Account()
+
+    def charge(self, entries: Sequence[Ticket], started: float, cpu: float, gpu: float, /) -> None:
+        pass
+
     def served(self, rows: int, ran: float, queued: Sequence[float], totals: Sequence[float], /) -> None:
         pass
 
     def failed(self, reason: str, seconds: float, /) -> None:
         pass
+
+
+class Till(Protocol):
+    """What doors tell the meter and ask of it; on the event loop, at once."""
+
+    def carried(self, reply: Reply, tags: Mapping[str, str], received: int, sent: int, /) -> None:
+        """An answer was written: bytes of the request's body and of the answer's, over the wire."""
+        ...
+
+    def quote(self, timing: Timing, /) -> Mapping[str, Scalar]:
+        """The response parameters that say what one answer cost; what is not known is not there."""
+        ...
+
+
+class NullTill:
+    """Charges nobody, and cannot tell."""
+
+    def carried(self, reply: Reply, tags: Mapping[str, str], received: int, sent: int, /) -> None:
+        pass
+
+    def quote(self, timing: Timing, /) -> Mapping[str, Scalar]:
+        return {}
 
 
 class Models(Protocol):

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from penstock.core.account import Account
 from penstock.core.spec import ModelSpec, Scalar, Signature
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -34,6 +35,8 @@ class Request(Struct, frozen=True, kw_only=True):
     parameters: Parameters = NO_PARAMETERS
     tags: Mapping[str, str] = {}
     """What the door knows of the caller: ``traceparent``, ``tenant`` …; never on the wire back."""
+    account: Account | None = None
+    """What is charged; None: the account that the tenant has with the version that answers."""
 
 
 class Timing(Struct, frozen=True, repr_omit_defaults=True):
@@ -42,6 +45,10 @@ class Timing(Struct, frozen=True, repr_omit_defaults=True):
     queued: float
     ran: float
     batch: int
+    cpu: float = 0.0
+    """Core-seconds that the request is charged: its rows' part of the run, by the threads of it."""
+    gpu: float = 0.0
+    """GPU-seconds, likewise."""
     steps: "tuple[StepTiming, ...]" = ()
     """Of a pipeline, whose ``ran`` is the sum of theirs, and ``queued`` the time in which none ran."""
 

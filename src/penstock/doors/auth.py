@@ -2,12 +2,10 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
-from typing import Literal, TypeAlias
 
 from penstock.core.errors import Forbidden, Unauthenticated
-
-Role: TypeAlias = Literal["infer", "admin"]
+from penstock.core.terms import Keys as Terms
+from penstock.core.terms import KeyTerms, Role
 
 
 def digest(key: str) -> str:
@@ -18,8 +16,11 @@ def digest(key: str) -> str:
 class Keys:
     """Roles by key hash; an ``admin`` key may also infer. No keys at all: everybody may do everything."""
 
-    def __init__(self, roles: Mapping[str, Role]) -> None:
-        self._roles = {hash_.lower(): role for hash_, role in roles.items()}
+    def __init__(self, keys: Terms) -> None:
+        self._roles = {
+            hash_.lower(): terms.role if isinstance(terms, KeyTerms) else terms
+            for hash_, terms in keys.items()
+        }
 
     def __bool__(self) -> bool:
         return bool(self._roles)

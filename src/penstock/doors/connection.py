@@ -70,7 +70,9 @@ class Connection(asyncio.Protocol):
         "_pipeline",
         "_reader",
         "_reading",
+        "_received",
         "_since",
+        "_till",
         "_transport",
         "_unread",
         "busy",
@@ -81,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._door = door
         self._heads = door.heads
         self._handler = door.handler
+        self._till = door.till
         self._limits = door.limits
         self._reader = Reader(self, door)
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
@@ -101,6 +104,8 @@ class Connection(asyncio.Protocol):
         self._keep = True
         """Whether the connection outlives the present answer, as far as the client is concerned."""
         self._form = v2_http.Form()
+        self._received = 0
+        """Bytes of the present request's body."""
         self._since = monotonic()
         """When it became idle, or began to linger."""
 
@@ -174,6 +179,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, message: Message) -> None:
         self.busy = True
         self._head, body = head, _ = message
+        self._received = len(body)
         self._keep = head.keep_alive
         if head.plain:
             self._infer(head, body)
@@ -213,7 +219,7 @@ class Connection(asyncio.Protocol):
 
     def _deliver(self, reply: Reply) -> None:
         try:
-            parts, header_length = v2_http.encode(reply, self._form)
+            parts, header_length = v2_http.encode(reply, self._form, self._till.quote)
         except PenstockError as refused:
             self.send_error(refused)
             return
@@ -221,22 +227,24 @@ class Connection(asyncio.Protocol):
             self._broke(odd)
             return
         if self._head.accept or not self._keep or self._door.draining:  # type: ignore[union-attr]
-            self._reply(parts, header_length)
+            self._reply(reply, parts, header_length)
             return
+        size = v2_http.sizes(parts)
         if not header_length:
-            self._transport.write(_JSON_200 % len(parts[0]) + parts[0])
-        elif (size := v2_http.sizes(parts)) <= _ONE_WRITE:
+            self._transport.write(_JSON_200 % size + parts[0])
+        elif size <= _ONE_WRITE:
             self._transport.write(b"".join((_BINARY_200 % (header_length, size), *parts)))
         else:
             self._transport.writelines([_BINARY_200 % (header_length, size), *parts])
+        self._till.carried(reply, self._head.tags, self._received, size)  # type: ignore[union-attr]
         self._finish()
 
-    def _reply(self, parts: v2_http.Parts, header_length: int) -> None:
+    def _reply(self, reply: Reply, parts: v2_http.Parts, header_length: int) -> None:
         accept = self._head.accept if self._head else None
         if accept and v2_http.sizes(parts) >= self._limits.compress_min_bytes:
-            self._spawn(self._deflate(accept, parts, header_length))
+            self._spawn(self._deflate(accept, reply, parts, header_length))
         else:
-            self._send_parts(parts, header_length, b"")
+            self._send_parts(reply, parts, header_length, b"")
 
     def _broke(self, error: BaseException) -> None:
         """An error that may not be one of ours: said in one sentence, and logged."""
@@ -269,16 +277,18 @@ class Connection(asyncio.Protocol):
         limit = self._limits.max_body_bytes
         self._infer(head, await asyncio.to_thread(compress.inflate, encoding, body, limit))
 
-    async def _deflate(self, encoding: bytes, parts: v2_http.Parts, header_length: int) -> None:
+    async def _deflate(self, encoding: bytes, reply: Reply, parts: v2_http.Parts, header_length: int) -> None:
         body = await asyncio.to_thread(compress.deflate, encoding, parts)
-        self._send_parts([body], header_length, b"content-encoding: " + encoding + b"\r\n")
+        self._send_parts(reply, [body], header_length, b"content-encoding: " + encoding + b"\r\n")
 
     # -- answers -------------------------------------------------------------------------------
 
-    def _send_parts(self, parts: v2_http.Parts, header_length: int, extra: bytes) -> None:
+    def _send_parts(self, reply: Reply, parts: v2_http.Parts, header_length: int, extra: bytes) -> None:
         if header_length:
             extra += b"inference-header-content-length: %d\r\n" % header_length
         kind = b"application/octet-stream" if header_length else b"application/json"
+        if self._head is not None:
+            self._till.carried(reply, self._head.tags, self._received, v2_http.sizes(parts))
         self.send(200, kind, parts, extra)
 
     def send(self, status: int, content_type: bytes, parts: v2_http.Parts, extra: bytes = b"") -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from penstock.core.errors import InvalidRequest, Unsupported
 from penstock.core.spec import Scalar
 from penstock.core.tensors import datatype_of, dtype_of, elements, from_bytes, to_bytes
-from penstock.core.types import Reply, Request, Tensors, Timing
+from penstock.core.types import Reply, Request, Tensors
+from penstock.doors.v2_http import Quote, no_quote, parameters
 from penstock.proto.grpc_service_pb2 import ModelInferResponse
 
 _FIELDS: dict[str, tuple[str, type[Any]]] = {
@@ -61,21 +62,21 @@ def to_request(message: Any, now: float, remaining: float | None, tags: Mapping[
     )
 
 
-def to_message(request: Request, reply: Reply) -> Any:
-    """A ModelInferResponse with raw contents, and the timing where the request asked for it."""
+def to_message(request: Request, reply: Reply, quote: Quote = no_quote) -> Any:
+    """A ModelInferResponse with raw contents, and what the request asked to be told of it."""
     message = ModelInferResponse(model_name=reply.model, model_version=reply.version, id=request.id)
     for name, array in reply.outputs.items():
         message.outputs.add(name=name, datatype=datatype_of(array.dtype), shape=array.shape)
         message.raw_output_contents.append(bytes(to_bytes(array)))
-    if request.parameters.get("timing") is True:
-        _add_timing(message.parameters, reply.timing)
+    timing, cost = request.parameters.get("timing") is True, request.parameters.get("cost") is True
+    if timing or cost:
+        said = parameters(reply.timing, quote, timing=timing, cost=cost)
+        for key, value in said.items():
+            setattr(message.parameters[key], _CHOICE[type(value)], value)
     return message
 
 
-def _add_timing(parameters: Any, timing: Timing) -> None:
-    parameters["queue_us"].int64_param = round(timing.queued * 1e6)
-    parameters["compute_us"].int64_param = round(timing.ran * 1e6)
-    parameters["batch_size"].int64_param = timing.batch
+_CHOICE = {int: "int64_param", float: "double_param", str: "string_param", bool: "bool_param"}
 
 
 def _parameters(fields: Any) -> dict[str, Scalar]:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from penstock import __version__
 from penstock.core.errors import InvalidRequest, ModelNotReady, NotFound
-from penstock.core.ports import Handler, Models
+from penstock.core.ports import Handler, Models, NullTill, Till
 from penstock.core.spec import TensorSpec
+from penstock.core.terms import Role
 from penstock.core.types import ModelState, Statistics, Tally
-from penstock.doors.auth import Role
 from penstock.doors.extensions import EXTENSIONS, NAME
 from penstock.doors.grpc_codec import to_message, to_request
 from penstock.proto import grpc_service_pb2 as pb
@@ -22,13 +22,16 @@ class Call(NamedTuple):
     message: Any
     remaining: float | None
     tags: Mapping[str, str]
+    received: int = 0
+    """Bytes of the message."""
 
 
 class Plane(NamedTuple):
-    """What the RPCs ask: who answers inference, and who knows the models."""
+    """What the RPCs ask: who answers inference, who knows the models, and who charges."""
 
     handler: Handler
     models: Models
+    till: Till = NullTill()
 
 
 Rpc: TypeAlias = Callable[[Plane, Call], Awaitable[Any]]
@@ -90,7 +93,10 @@ def _add_tensors(fields: Any, specs: Iterable[TensorSpec]) -> None:
 
 async def _model_infer(plane: Plane, call: Call) -> Any:
     request = to_request(call.message, time.monotonic(), call.remaining, call.tags)
-    return to_message(request, await plane.handler(request))
+    reply = await plane.handler(request)
+    message = to_message(request, reply, plane.till.quote)
+    plane.till.carried(reply, call.tags, call.received, message.ByteSize())
+    return message
 
 
 async def _model_config(plane: Plane, call: Call) -> Any:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-from penstock.core.ports import Handler
+from penstock.core.ports import Handler, NullTill, Till
 from penstock.core.spec import Signature
 from penstock.core.types import Request
 from penstock.doors import asgi, compress, targets, v2_http
@@ -32,11 +32,13 @@ class HttpDoor:
         signature: Callable[[str, str], Signature],
         keys: Keys,
         limits: Limits,
+        till: Till | None = None,
     ) -> None:
         """``signature(model, version)`` may raise PenstockError; only raw binary bodies need it."""
         self.handler = handler
         self.keys = keys
         self.limits = limits
+        self.till: Till = till or NullTill()
         self.heads = Heads()
         self.draining = False
         self._app = app

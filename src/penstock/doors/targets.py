@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from penstock.doors.auth import Role
+from penstock.core.terms import Role
 
 
 class Target(NamedTuple):

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from msgspec import Struct
 
 from penstock.core.errors import BadSetting, Failed, InvalidRequest, Overloaded, PenstockError, ShuttingDown
-from penstock.core.ports import Handler, Models
+from penstock.core.ports import Handler, Models, NullTill, Till
 from penstock.doors.auth import Keys, key_of
 from penstock.doors.errors import grpc_code
 from penstock.doors.grpc_rpcs import RPCS, Call, Plane, ready
@@ -106,13 +106,21 @@ class Door:
 
 
 async def start(
-    addresses: Sequence[str], handler: Handler, models: Models, keys: Keys, options: Options | None = None
+    addresses: Sequence[str],
+    handler: Handler,
+    models: Models,
+    keys: Keys,
+    options: Options | None = None,
+    till: Till | None = None,
 ) -> Door:
     """Listen on every ``host:port``; port 0 takes a free one. Raises BadSetting where that fails."""
     options = options or Options()
     drain = Drain()
     server = grpc.aio.server(
-        handlers=(_inference(Plane(handler, models), keys, drain), _health(models, drain.stopping)),
+        handlers=(
+            _inference(Plane(handler, models, till or NullTill()), keys, drain),
+            _health(models, drain.stopping),
+        ),
         options=(
             ("grpc.max_receive_message_length", options.max_bytes + _SLACK),
             ("grpc.max_send_message_length", -1),
@@ -163,7 +171,7 @@ def _guarded(
                 keys.require(key, role)
             message = parse(raw)
             with drain if role else nullcontext():  # probes are answered to the end
-                reply = await rpc(plane, Call(message, context.time_remaining(), tags))
+                reply = await rpc(plane, Call(message, context.time_remaining(), tags, len(raw)))
             out: bytes = reply.SerializeToString()
             return out
         except PenstockError as error:

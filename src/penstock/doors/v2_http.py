@@ -4,9 +4,9 @@ Formats: Open Inference Protocol (REST) and Triton's binary tensor data extensio
 (header length 0) is one tensor and nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 import orjson
@@ -14,12 +14,15 @@ from msgspec import Struct
 
 from penstock.core import tensors
 from penstock.core.errors import InvalidRequest, Unsupported
+from penstock.core.ports import NullTill
 from penstock.core.spec import Scalar, Signature, TensorSpec
 from penstock.core.tensors import Array
-from penstock.core.types import NO_PARAMETERS, Reply, Request, Tensors
+from penstock.core.types import NO_PARAMETERS, Reply, Request, Tensors, Timing
 
 HEADER_LENGTH = b"inference-header-content-length"
 Parts = list[bytes | memoryview]
+Quote: TypeAlias = Callable[[Timing], Mapping[str, Scalar]]
+no_quote: Quote = NullTill().quote
 
 
 class _Input(Struct):
@@ -50,6 +53,7 @@ class Form(Struct, frozen=True):
     """For outputs that ``by_output`` does not name."""
     by_output: Mapping[str, bool] = {}
     timing: bool = False
+    cost: bool = False
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -224,7 +228,13 @@ def _form(ask: _Body, parameters: Mapping[str, Scalar]) -> Form:
         for output in ask.outputs or ()
         if output.parameters and "binary_data" in output.parameters
     }
-    return Form(ask.id, _flag(parameters, "binary_data_output"), by_output, _flag(parameters, "timing"))
+    return Form(
+        ask.id,
+        _flag(parameters, "binary_data_output"),
+        by_output,
+        _flag(parameters, "timing"),
+        _flag(parameters, "cost"),
+    )
 
 
 def deadline(parameters: Mapping[str, Scalar]) -> float:
@@ -247,9 +257,10 @@ def _flag(parameters: Mapping[str, Scalar], key: str) -> bool:
     return value
 
 
-def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
+def encode(reply: Reply, form: Form, quote: Quote = no_quote) -> tuple[Parts, int]:
     """The body in parts, and the length of its JSON if binary data follows it, else 0.
 
+    ``quote`` is asked what the answer cost where the caller wants to know.
     Raises InvalidRequest where JSON cannot carry an output (NaN, FP16, bytes that are not text).
     """
     if form is _BINARY:
@@ -268,8 +279,8 @@ def encode(reply: Reply, form: Form) -> tuple[Parts, int]:
     answer: dict[str, Any] = {"model_name": reply.model, "model_version": reply.version}
     if form.id:
         answer["id"] = form.id
-    if form.timing:
-        answer["parameters"] = timing(reply)
+    if form.timing or form.cost:
+        answer["parameters"] = parameters(reply.timing, quote, timing=form.timing, cost=form.cost)
     answer["outputs"] = outputs
     header = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in header:  # what orjson makes of NaN; searching is cheaper than testing every value
@@ -340,14 +351,16 @@ def _output(name: str, array: Array, binary: bool, tail: Parts) -> dict[str, Any
     }
 
 
-def timing(reply: Reply) -> dict[str, int]:
-    """The response parameters that ``timing`` asks for; the gRPC door sends the same three."""
-    spent = reply.timing
-    return {
-        "queue_us": round(spent.queued * 1e6),
-        "compute_us": round(spent.ran * 1e6),
-        "batch_size": spent.batch,
-    }
+def parameters(spent: Timing, quote: Quote, *, timing: bool, cost: bool) -> dict[str, Scalar]:
+    """The response parameters that ``timing`` and ``cost`` ask for; the gRPC door sends the same."""
+    said: dict[str, Scalar] = {}
+    if timing:
+        said["queue_us"] = round(spent.queued * 1e6)
+        said["compute_us"] = round(spent.ran * 1e6)
+        said["batch_size"] = spent.batch
+    if cost:
+        said |= quote(spent)
+    return said
 
 
 def sizes(parts: Sequence[bytes | memoryview]) -> int:

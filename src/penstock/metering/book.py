@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from penstock.core.account import Account
+from penstock.core.ticket import Ticket
+from penstock.metering.accounts import MOST_TENANTS, Accounts
 from penstock.metering.histogram import ROWS, SECONDS, Counts, Floats, Histogram, quantile
 
 FULL = 512
@@ -26,7 +29,9 @@ class Book:
     Call ``fold`` before reading any of them.
     """
 
-    def __init__(self, model: str, version: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, model: str, version: str, clock: Callable[[], float], accounts: Accounts | None = None
+    ) -> None:
         self.model = model
         self.version = version
         self.holders = 0
@@ -47,6 +52,8 @@ class Book:
         self.last: float | None = None
         """When the last batch was answered, on the book's clock."""
         self._clock = clock
+        self._accounts = accounts or Accounts()
+        self._tenants: dict[str, Account] = {}
         self._batch_rows: list[int] = []
         self._batch_ran: list[float] = []
         self._batch_requests: list[int] = []
@@ -54,6 +61,31 @@ class Book:
         self._totals: list[float] = []
         self._turn = clock() + WINDOW
         self._older = self._newer = self.request.counts.copy()
+
+    def account(self, tenant: str, /) -> Account:
+        account = self._tenants.get(tenant)
+        if account is None:
+            account = self._accounts.of(self.model, self.version, tenant)
+            if len(self._tenants) < MOST_TENANTS:
+                self._tenants[tenant] = account
+        return account
+
+    def charge(self, entries: Sequence[Ticket], started: float, cpu: float, gpu: float, /) -> None:
+        """About 0.4 µs for each request (benchmarks/metering.py)."""
+        for entry in entries:
+            request = entry.request
+            account = request.account
+            if account is None:
+                tenant = request.tags.get("tenant", "")
+                account = self._tenants.get(tenant) or self.account(tenant)
+                if entry.reply is not None:
+                    account.queries += 1
+            rows = entry.rows
+            account.rows += rows
+            account.queued += started - entry.arrived
+            account.cpu += cpu * rows
+            if gpu:
+                account.gpu += gpu * rows
 
     def served(self, rows: int, ran: float, queued: Sequence[float], totals: Sequence[float], /) -> None:
         """About 0.5 µs for a batch of 1 and 4 µs for one of 32, folding included (benchmarks/metering.py)."""
@@ -98,8 +130,10 @@ class Book:
         return quantile(SECONDS, self.request.counts - self._older, share)
 
     def retire(self) -> None:
-        """Let go of the scheduler that this version had."""
+        """Let go of the scheduler that this version had, and of its accounts."""
         self.waiting = _none_waiting
+        self._tenants.clear()
+        self._accounts.close(self.model, self.version)
 
     def _turn_window(self, now: float) -> None:
         self.fold()

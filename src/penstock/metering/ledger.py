@@ -6,10 +6,11 @@ when the window turns, and before anything is read.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic, time
 
-from penstock.core.types import BatchTally, Statistics, Tally
+from penstock.core.types import BatchTally, Reply, Statistics, Tally
+from penstock.metering.accounts import Accounts
 from penstock.metering.book import Book
 from penstock.metering.swaps import Swaps
 
@@ -34,6 +35,8 @@ class Ledger:
         self._retired: dict[Key, Book] = {}
         self._models: set[str] = set()
         self._refused: Counter[tuple[str, str]] = Counter()
+        self.accounts = Accounts()
+        """What each payer has used since the meter last asked."""
         self.swaps = Swaps()
         """Models that came and went to keep within the limit on memory."""
 
@@ -43,11 +46,22 @@ class Ledger:
         A version loaded again goes on in its old book while that is still kept.
         """
         key = model, version
-        book = self._live.get(key) or self._retired.pop(key, None) or Book(model, version, self._clock)
+        book = self._live.get(key) or self._retired.pop(key, None) or self._new(*key)
         book.holders += 1
         self._models.add(model)
         self._live[key] = book
         return book
+
+    def _new(self, model: str, version: str) -> Book:
+        return Book(model, version, self._clock, self.accounts)
+
+    def carried(self, reply: Reply, tags: Mapping[str, str], received: int, sent: int) -> None:
+        """A door wrote an answer: bytes of the request's body and of the answer's, over the wire."""
+        book = self._live.get((reply.model, reply.version))
+        if book is not None:
+            account = book.account(tags.get("tenant", ""))
+            account.received += received
+            account.sent += sent
 
     def forget(self, model: str, version: str) -> None:
         """A version was unloaded: its numbers stay visible until ``RETIRED`` later ones of its model went."""

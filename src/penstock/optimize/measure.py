@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from penstock.metering.energy import Probe
+from penstock.metering.energy.probe import Probe
 from penstock.optimize.bounds import paired_ratio
 from penstock.optimize.entrant import Entrant
 from penstock.optimize.messages import Spun
@@ -114,7 +114,7 @@ def turn(who: Entrant, size: int, unit: int, runs: int, start: int, limit: float
     before = probe.joules()
     spun = run(size or max(unit, 1), runs, start, limit)
     after = probe.joules()
-    return Turn(spun, None if before is None or after is None else after - before)
+    return Turn(spun, None if before is None or after is None else (after - before).mid)
 
 
 # -- what it means ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from penstock.core import machine
-from penstock.metering.energy import open_probe
+from penstock.metering.energy.rapl import open_probe
 from penstock.optimize import origin
 from penstock.optimize.entrant import Entrant
 from penstock.optimize.facts import facts

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from penstock.core.errors import BadSetting, LoadFailed
 from penstock.core.spec import ModelSpec, Signature, TensorSpec
-from penstock.metering.energy import Probe
+from penstock.metering.energy.probe import Probe
 from penstock.optimize.accuracy import judge
 from penstock.optimize.checks import same
 from penstock.optimize.entrant import PATIENCE, Entrant, cut_to

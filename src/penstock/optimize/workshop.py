@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from penstock.core import machine
 from penstock.core.errors import BadSetting, LoadFailed
 from penstock.core.spec import ModelSpec
-from penstock.metering.energy import open_probe
+from penstock.metering.energy.rapl import open_probe
 from penstock.optimize.checks import reference_precision
 from penstock.optimize.entrant import Entrant, settled
 from penstock.optimize.messages import Crafted, Look, Looked, Make

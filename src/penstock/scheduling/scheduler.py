@@ -66,6 +66,7 @@ class Scheduler:
         self._batched = batched
         self._varied = any(-1 in tensor.shape[1:] for tensor in sessions[0].signature.inputs)
         self._recorder = recorder or NullRecorder()
+        self._cores, self._gpus = held(sessions[0])
         self._lines = Lines(self._gone, self._give_up)
         hang = spec.instances.hang_s
         self._crew = (
@@ -238,6 +239,7 @@ class Scheduler:
         size = _rows(entries)
         now = monotonic()
         model, version, seconds = self._model, self._version, ran.seconds
+        cpu, gpu = seconds * self._cores / size, seconds * self._gpus / size
         queued: list[float] = []
         totals: list[float] = []
         for entry, answer in zip(entries, ran.answers, strict=True):
@@ -249,9 +251,13 @@ class Scheduler:
                 wait = started - entry.arrived
                 queued.append(wait)
                 totals.append(now - entry.arrived)
-                entry.answer(Reply(model, version, answer, Timing(wait, seconds, size)))
+                rows = entry.rows
+                timing = Timing(wait, seconds, size, cpu * rows, gpu * rows)
+                entry.answer(Reply(model, version, answer, timing))
         if queued:
             self._recorder.served(size, ran.seconds, queued, totals)
+        if ran.lost is None:
+            self._recorder.charge(entries, started, cpu, gpu)
 
     def _refuse(self, entry: Ticket, error: PenstockError) -> None:
         """An error as the answer, or another try where the fault may have been another's."""
@@ -354,6 +360,13 @@ class Scheduler:
         if self.broken is not None:
             return f"the batch policy failed: {self.broken}"
         return self._crew.resting if self._crew is not None else ""
+
+
+def held(session: Session) -> tuple[int, int]:
+    """Cores and GPUs that one run keeps busy; what runs on a GPU has one core to drive it."""
+    if getattr(session, "device", "cpu").startswith("cpu"):  # a user's own may lack it
+        return max(1, session.threads), 0
+    return 1, 1
 
 
 def _rows(entries: list[Ticket]) -> int:

@@ -63,7 +63,8 @@ class Pipeline:
         if error is not None:
             self._recorder.failed(reason(error), 0.0)
             raise error
-        run = Run(ticket, self._course)
+        account = request.account or self._recorder.account(request.tags.get("tenant", ""))
+        run = Run(ticket, self._course, account)
         self._runs.add(run)
         self.waiting += rows
         run.start()
@@ -98,6 +99,8 @@ class Pipeline:
             self._recorder.failed("cancelled", seconds)
         else:
             timing = reply.timing
+            if ticket.request.account is None:
+                run.account.queries += 1
             self._recorder.served(ticket.rows, timing.ran, (timing.queued,), (seconds,))
         if self._drained is not None and not self._runs and not self._drained.done():
             self._drained.set_result(None)

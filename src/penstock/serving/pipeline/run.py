@@ -10,6 +10,7 @@ from time import monotonic
 import numpy as np
 from msgspec import Struct
 
+from penstock.core.account import Account
 from penstock.core.errors import EngineFailed, ModelNotReady, NotFound, PenstockError, ShuttingDown
 from penstock.core.ports import Handler
 from penstock.core.tensors import Array
@@ -48,11 +49,14 @@ class Run:
         "_steps",
         "_values",
         "_wanted",
+        "account",
         "ticket",
     )
 
-    def __init__(self, ticket: Ticket, course: Course) -> None:
+    def __init__(self, ticket: Ticket, course: Course, account: Account) -> None:
+        """``account`` is charged for what the steps use."""
         self.ticket = ticket
+        self.account = account
         self._course = course
         plan = course.plan
         self._values: list[Array | None] = [None] * plan.values
@@ -132,6 +136,7 @@ class Run:
             deadline=self.ticket.deadline,
             priority=whole.priority if whole.priority <= node.max_priority else 0,
             tags=whole.tags,
+            account=self.account,
         )
         began = monotonic() - self.ticket.arrived
         try:
@@ -246,9 +251,12 @@ class Run:
         }
         total = monotonic() - ticket.arrived
         ran = 0.0
+        cpu = gpu = 0.0
         for step in self._steps:
             ran += step.timing.ran
-        timing = Timing(idle(self._steps, total), ran, ticket.rows, tuple(self._steps))
+            cpu += step.timing.cpu
+            gpu += step.timing.gpu
+        timing = Timing(idle(self._steps, total), ran, ticket.rows, cpu, gpu, tuple(self._steps))
         reply = Reply(course.model, course.version, outputs, timing)
         self._stop()
         course.ended(self, reply, None)

@@ -1,35 +1,15 @@
-"""The seam of energy: a cumulative counter of what the machine has used, where it can tell.
-
-RAPL as Linux shows it: https://docs.kernel.org/power/powercap/powercap.html.
-"""
+"""Energy by the processors' own counters: RAPL, as Linux shows it: https://docs.kernel.org/power/powercap/powercap.html."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+
+from penstock.metering.energy.probe import Joules, NullProbe, Part, Probe
 
 POWERCAP = Path("/sys/class/powercap")
 _ZONE = re.compile(r"intel-rapl:\d+")
 """Also AMD's; zones below a package (``intel-rapl:0:1``) are part of it, those of intel-rapl-mmio are
 the same counted twice."""
-
-
-class Probe(Protocol):
-    """Counts joules; what was used between two readings is their difference.
-
-    Reading takes some microseconds, and belongs to one thread.
-    """
-
-    def joules(self) -> float | None:
-        """Used since some fixed time before the first reading; None where it cannot tell, never 0."""
-        ...
-
-
-class NullProbe:
-    """Cannot tell."""
-
-    def joules(self) -> float | None:
-        return None
 
 
 class Rapl:
@@ -38,10 +18,14 @@ class Rapl:
     The hardware's counters wrap around, at 100 W after some 40 minutes: read more often than that.
     """
 
+    part: Part = "cpu"
+    method = "rapl"
+    idle_watts: float | None = None
+
     def __init__(self, zones: Sequence["Zone"]) -> None:
         self._zones = zones
 
-    def joules(self) -> float | None:
+    def joules(self) -> Joules | None:
         """Since the start; None from the first failure on, because what it missed is not known."""
         total = 0
         for zone in self._zones:
@@ -49,7 +33,8 @@ class Rapl:
             if used is None:
                 return None
             total += used
-        return total / 1e6
+        spent = total / 1e6
+        return Joules(spent, spent, spent)
 
 
 class Zone:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.metering.energy import NullProbe, Probe, Rapl, open_probe
+from penstock.metering.energy.probe import Joules, NullProbe, Probe
+from penstock.metering.energy.rapl import Rapl, open_probe
 
 RANGE = 262_143_328_850
 
@@ -29,11 +30,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def used(probe: Probe, before: float | None) -> float:
+def used(probe: Probe, before: Joules | None) -> float:
     now = probe.joules()
     assert now is not None
     assert before is not None
-    return round(now - before, 6)
+    return round((now - before).mid, 6)
 
 
 def test_what_was_used_is_the_difference_of_two_readings(root: Path) -> None:
