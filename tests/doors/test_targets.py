@@ -68,6 +68,8 @@ def test_the_path_of_a_url(url, path):
         (b"GET", b"/penstock/models", "infer"),
         (b"GET", b"/penstock/models/m/samples?version=1", "admin"),
         (b"GET", b"/penstock/%6dodels%2Fm/samples", "admin"),
+        (b"GET", b"/penstock/bill?by=tenant", "admin"),
+        (b"GET", b"/penstock/%62ill", "admin"),
     ],
 )
 def test_the_role_that_a_request_needs(method, url, role):

@@ -25,8 +25,8 @@ Metrics = Callable[[str], tuple[bytes, str]]
 """Body and content type of ``/metrics`` for an Accept header."""
 
 
-def make_app(models: Models, metrics: Metrics) -> Starlette:
-    """The app; every error is a V2 error object."""
+def make_app(models: Models, metrics: Metrics, extra: Sequence[Route] = ()) -> Starlette:
+    """The app; every error is a V2 error object. ``extra`` routes go before ours, so they may stand for one."""
     routes = _Routes(models, metrics)
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     table: list[tuple[str, str, Any]] = [
@@ -52,8 +52,9 @@ def make_app(models: Models, metrics: Metrics) -> Starlette:
             ("GET", prefix + "/config", routes.config),
             ("GET", prefix + "/stats", routes.statistics),
         ]
+    own = [Route(path, endpoint, methods=[method]) for method, path, endpoint in table]
     app = Starlette(
-        routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in table],
+        routes=[*extra, *own],
         exception_handlers={PenstockError: _error, HTTPException: _no_route, Exception: _broke},
     )
     app.router.redirect_slashes = False  # it would send clients to the scheme and host that we see
