@@ -26,7 +26,10 @@ Metrics = Callable[[str], tuple[bytes, str]]
 
 
 def make_app(models: Models, metrics: Metrics, extra: Sequence[Route] = ()) -> Starlette:
-    """The app; every error is a V2 error object. ``extra`` routes go before ours, so they may stand for one."""
+    """The app; every error is a V2 error object.
+
+    ``extra`` routes go before ours, so they may stand in for one of them.
+    """
     routes = _Routes(models, metrics)
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     table: list[tuple[str, str, Any]] = [
