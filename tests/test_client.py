@@ -327,3 +327,20 @@ def test_both_clients_offer_the_same_methods() -> None:
         return {name for name in vars(kind) if not name.startswith("__")}
 
     assert offered(Client) == offered(AsyncClient)
+
+
+def test_a_bill_is_asked_for_by_what_and_since_when(server: V2Server, client: Client) -> None:
+    paths = [
+        "/penstock/bill?by=model%2Cversion&since=24h",
+        "/penstock/bill?by=tenant&since=7d&until=1700000000.5&model=a%26b&tenant=",
+    ]
+    server.routes |= dict.fromkeys(paths, ok({"lines": []}))
+    assert client.bill() == {"lines": []}
+    assert client.bill("tenant", "7d", 1700000000.5, model="a&b", tenant="") == {"lines": []}
+
+    async def ask() -> dict[str, Any]:
+        async with AsyncClient(server.url) as asking:
+            return await asking.bill(["tenant"], "7d", 1700000000.5, model="a&b", tenant="")
+
+    assert asyncio.run(ask()) == {"lines": []}
+    assert [*paths, paths[1]] == [seen.path for seen in server.seen]

@@ -150,6 +150,25 @@ class AsyncClient:
         """Every version as Penstock's control plane sees it; other servers do not have this."""
         return await self.send(calls.status())
 
+    async def bill(
+        self,
+        by: str | Sequence[str] = ("model", "version"),
+        since: str | float = "24h",
+        until: str | float = "",
+        *,
+        model: str | None = None,
+        tenant: str | None = None,
+    ) -> dict[str, Any]:
+        """Who used what, and what it cost in money and energy; other servers do not have this.
+
+        ``by`` takes ``model``, ``version``, ``tenant`` and ``site``.
+        ``since`` and ``until`` are how long ago (``90m``, ``24h``, ``7d``), a date, or seconds since the
+        epoch.
+        ``model`` and ``tenant`` leave out the lines of others; the tenant ``""`` is who names none.
+        The guide on the meter names the fields; what is not known is not there.
+        """
+        return await self.send(calls.bill(by, since, until, model, tenant))
+
     async def samples(self, model: str, version: str = "") -> list[Tensors]:
         """The inputs of the last requests that the model has kept, where its ``[record]`` says so.
 

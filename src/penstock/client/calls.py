@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 from msgspec import Struct
@@ -98,6 +98,20 @@ def unload(model: str) -> Call[None]:
 def status() -> Call[list[dict[str, Any]]]:
     """Every version as Penstock's control plane sees it."""
     return _get("/penstock/models", lambda answer: _list(_object(answer), "models"))
+
+
+def bill(
+    by: str | Sequence[str],
+    since: str | float,
+    until: str | float,
+    model: str | None,
+    tenant: str | None,
+) -> Call[dict[str, Any]]:
+    """Who used what between two moments, and what it cost."""
+    keys = by if isinstance(by, str) else ",".join(by)
+    asked = {"by": keys, "since": since, "until": until or None, "model": model, "tenant": tenant}
+    given = urlencode({name: value for name, value in asked.items() if value is not None})
+    return _get(f"/penstock/bill?{given}", _object)
 
 
 def samples(model: str, version: str) -> Call[list[Tensors]]:
