@@ -66,7 +66,7 @@ async def answer_in_steps(request):
     inner = StepTiming("inner", "resnet", "4", 1, 0.25, 0.5, Timing(0.125, 0.25, 4))
     steps = (
         StepTiming("first", "small", "2", 3, 0.0, 0.25, Timing(0.0625, 0.125, 8)),
-        StepTiming("second", "both", "1", 1, 0.25, 1.0, Timing(0.0, 0.25, 1, (inner,))),
+        StepTiming("second", "both", "1", 1, 0.25, 1.0, Timing(0.0, 0.25, 1, steps=(inner,))),
     )
     return Reply(request.model, "3", {}, Timing(0.5, 0.375, 3, steps=steps))
 
