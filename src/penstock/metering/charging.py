@@ -204,10 +204,11 @@ def _borne(
     cpu: float | None, gpu: float | None, cpu_busy: float, gpu_busy: float
 ) -> tuple[float | None, float | None]:
     """What the processors and the GPUs cost, for each busy second of theirs; None where there was none."""
-    if gpu and not gpu_busy:
-        cpu, gpu = (cpu or 0.0) + gpu, None
-    elif cpu and not cpu_busy:
-        cpu, gpu = None, (gpu or 0.0) + cpu
+    both = (cpu or 0.0) + (gpu or 0.0)
+    if gpu and cpu_busy and not gpu_busy:
+        return both / cpu_busy, None
+    if cpu and gpu_busy and not cpu_busy:
+        return None, both / gpu_busy
     return (
         cpu / cpu_busy if cpu is not None and cpu_busy else None,
         gpu / gpu_busy if gpu is not None and gpu_busy else None,
