@@ -32,6 +32,7 @@ def test_an_error_is_its_sentence_and_has_a_word(kind):
         (errors.UnknownModel("x"), "not_found"),
         (errors.ModelNotReady("x"), "unavailable"),
         (errors.Overloaded("x"), "overloaded"),
+        (errors.BudgetSpent("x"), "budget"),
         (errors.PolicyFailed("x"), "policy"),
         (errors.LoadFailed("x"), "other"),
         (ValueError("x"), "other"),
@@ -41,9 +42,10 @@ def test_a_leaf_without_a_word_takes_its_parents(error, word):
     assert errors.reason(error) == word
 
 
-def test_a_full_queue_says_when_to_come_back():
-    assert errors.Overloaded("full").retry_after == 1.0
-    assert errors.Overloaded("full", retry_after=3.5).retry_after == 3.5
+@pytest.mark.parametrize("kind", [errors.Overloaded, errors.BudgetSpent])
+def test_a_full_queue_and_a_spent_budget_say_when_to_come_back(kind):
+    assert kind("full").retry_after == 1.0
+    assert kind("full", retry_after=3.5).retry_after == 3.5
 
 
 def test_a_foreign_error_becomes_one_line_of_bounded_length():

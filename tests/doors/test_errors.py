@@ -26,6 +26,7 @@ EXPECTED = {
     "Unsupported": (501, "UNIMPLEMENTED"),
     "Unauthenticated": (401, "UNAUTHENTICATED"),
     "Forbidden": (403, "PERMISSION_DENIED"),
+    "BudgetSpent": (429, "RESOURCE_EXHAUSTED"),
     "Unavailable": (503, "UNAVAILABLE"),
     "ModelNotReady": (503, "UNAVAILABLE"),
     "Quarantined": (503, "UNAVAILABLE"),
@@ -86,6 +87,7 @@ def test_every_error_comes_over_the_wire_as_a_v2_error_object(door: House, kind)
 def test_hints_say_what_to_do_next():
     assert hint(errors.Overloaded("full", retry_after=0.2)) == b"retry-after: 1\r\n"
     assert hint(errors.Overloaded("full", retry_after=7.4)) == b"retry-after: 7\r\n"
+    assert hint(errors.BudgetSpent("spent", retry_after=7.2)) == b"retry-after: 8\r\n"
     assert hint(errors.Unauthenticated("who?")) == b'www-authenticate: Bearer realm="penstock"\r\n'
     assert hint(errors.Forbidden("no")) == b""
 

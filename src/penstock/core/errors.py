@@ -11,6 +11,7 @@ PenstockError
 ├── Unsupported               understood, not offered
 ├── Unauthenticated           no key, or one that is not known
 ├── Forbidden                 a known key without the role
+├── BudgetSpent               the tenant has used what it may in an hour
 ├── Unavailable               may work later
 │   ├── ModelNotReady         known, but not serving now
 │   ├── Quarantined           not serving because its processes keep crashing
@@ -58,6 +59,14 @@ class Unauthenticated(PenstockError): ...
 
 
 class Forbidden(PenstockError): ...
+
+
+class BudgetSpent(PenstockError):
+    """``retry_after`` is the seconds after which enough of the budget is free again."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unavailable(PenstockError): ...
@@ -108,6 +117,7 @@ REASONS: dict[type[PenstockError], str] = {
     Unsupported: "unsupported",
     Unauthenticated: "unauthenticated",
     Forbidden: "forbidden",
+    BudgetSpent: "budget",
     Unavailable: "unavailable",
     Quarantined: "quarantined",
     Overloaded: "overloaded",

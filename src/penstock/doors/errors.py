@@ -4,6 +4,8 @@ HTTP: the map of the Open Inference Protocol as Triton applies it (INTERNAL 500,
 UNAVAILABLE 503, UNSUPPORTED 501, others 400), with the more telling codes where HTTP has one.
 """
 
+from math import ceil
+
 import orjson
 
 from penstock.core import errors
@@ -17,6 +19,7 @@ HTTP: dict[type[errors.PenstockError], int] = {
     errors.Unsupported: 501,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.BudgetSpent: 429,
     errors.Unavailable: 503,
     errors.DeadlineExceeded: 504,
     errors.Failed: 500,
@@ -33,6 +36,7 @@ GRPC: dict[type[errors.PenstockError], str] = {
     errors.Unsupported: "UNIMPLEMENTED",
     errors.Unauthenticated: "UNAUTHENTICATED",
     errors.Forbidden: "PERMISSION_DENIED",
+    errors.BudgetSpent: "RESOURCE_EXHAUSTED",
     errors.Unavailable: "UNAVAILABLE",
     errors.Overloaded: "RESOURCE_EXHAUSTED",
     errors.DeadlineExceeded: "DEADLINE_EXCEEDED",
@@ -57,6 +61,8 @@ def hint(error: errors.PenstockError) -> bytes:
     """The HTTP header line that tells a client what to do about an error, if there is one."""
     if isinstance(error, errors.Overloaded):
         return b"retry-after: %d\r\n" % max(1, round(error.retry_after))
+    if isinstance(error, errors.BudgetSpent):
+        return b"retry-after: %d\r\n" % max(1, ceil(error.retry_after))  # a moment sooner is too soon
     if isinstance(error, errors.Unauthenticated):
         return b'www-authenticate: Bearer realm="penstock"\r\n'
     return b""
