@@ -75,6 +75,7 @@ class Counting:
     def __init__(self):
         self.batches = []
         self.failures = []
+        self.mishaps = []
         self.charged = []
         self.accounts = Accounts()
 
@@ -89,6 +90,9 @@ class Counting:
 
     def failed(self, reason, seconds, /):
         self.failures.append(reason)
+
+    def happened(self, what, detail, /):
+        self.mishaps.append((what, detail))
 
 
 class Stage:

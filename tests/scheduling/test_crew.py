@@ -313,3 +313,15 @@ def test_draining_waits_for_those_whose_process_died():
 @pytest.mark.parametrize(("ends", "seconds"), [(0, 0), (1, 0), (2, 0.01), (3, 0.04), (30, 60), (10**6, 60)])
 def test_starts_come_later_and_later(ends, seconds):
     assert restart.delay(ends) == pytest.approx(seconds)
+
+
+def test_what_becomes_of_processes_is_told_until_they_rest():
+    async def story(scene):
+        scene.sessions[0].refuse_start = restart.QUARANTINE + 1
+        scene.sessions[0].die()
+        await until(lambda: scene.recorder.mishaps[-1:] == [("restarted", "")])
+        told = [what for what, _ in scene.recorder.mishaps]
+        assert told == ["ended"] * restart.QUARANTINE + ["quarantined", "restarted"]
+        assert "it ended while it was idle; it is started again at once" in scene.recorder.mishaps[0][1]
+
+    play(story)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -179,6 +179,10 @@ class Executor(Protocol):
         ...
 
 
+Mishap: TypeAlias = Literal["ended", "quarantined", "restarted"]
+"""Of a version's processes: one ended, none is started for a while, one is back."""
+
+
 class Recorder(Protocol):
     """Hears of what happened to the requests of one version; must not block nor raise."""
 
@@ -198,6 +202,10 @@ class Recorder(Protocol):
         """One request was not answered; ``reason`` as ``errors.reason`` or ``cancelled``."""
         ...
 
+    def happened(self, what: Mishap, detail: str, /) -> None:
+        """To the version itself; ``detail`` is for people."""
+        ...
+
 
 class NullRecorder:
     """Hears and forgets."""
@@ -212,6 +220,9 @@ class NullRecorder:
         pass
 
     def failed(self, reason: str, seconds: float, /) -> None:
+        pass
+
+    def happened(self, what: Mishap, detail: str, /) -> None:
         pass
 
 

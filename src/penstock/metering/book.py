@@ -8,6 +8,7 @@ import numpy as np
 from penstock.core.account import Account
 from penstock.core.ticket import Ticket
 from penstock.metering.accounts import MOST_TENANTS, Accounts
+from penstock.metering.events import Events, What
 from penstock.metering.histogram import ROWS, SECONDS, Counts, Floats, Histogram, quantile
 
 FULL = 512
@@ -30,7 +31,12 @@ class Book:
     """
 
     def __init__(
-        self, model: str, version: str, clock: Callable[[], float], accounts: Accounts | None = None
+        self,
+        model: str,
+        version: str,
+        clock: Callable[[], float],
+        accounts: Accounts | None = None,
+        events: Events | None = None,
     ) -> None:
         self.model = model
         self.version = version
@@ -53,6 +59,7 @@ class Book:
         """When the last batch was answered, on the book's clock."""
         self._clock = clock
         self._accounts = accounts or Accounts()
+        self._events = events or Events()
         self._tenants: dict[str, Account] = {}
         self._batch_rows: list[int] = []
         self._batch_ran: list[float] = []
@@ -104,6 +111,9 @@ class Book:
     def failed(self, reason: str, seconds: float, /) -> None:
         self.failures[reason] += 1
         self.failed_seconds += seconds
+
+    def happened(self, what: What, detail: str, /) -> None:
+        self._events.note(self.model, self.version, what, detail)
 
     def fold(self) -> None:
         """Bring the histograms and tallies up to date."""

@@ -12,6 +12,7 @@ from time import monotonic, time
 from penstock.core.types import BatchTally, Reply, Statistics, Tally
 from penstock.metering.accounts import Accounts
 from penstock.metering.book import Book
+from penstock.metering.events import Events
 from penstock.metering.swaps import Swaps
 
 Clock = Callable[[], float]
@@ -39,6 +40,8 @@ class Ledger:
         """What each payer has used since the meter last asked."""
         self.swaps = Swaps()
         """Models that came and went to keep within the limit on memory."""
+        self.events = Events(wall)
+        """What befell versions."""
 
     def book(self, model: str, version: str) -> Book:
         """The book of a version that is being loaded; pair each call with one ``forget``.
@@ -53,7 +56,7 @@ class Ledger:
         return book
 
     def _new(self, model: str, version: str) -> Book:
-        return Book(model, version, self._clock, self.accounts)
+        return Book(model, version, self._clock, self.accounts, self.events)
 
     def carried(self, reply: Reply, tags: Mapping[str, str], received: int, sent: int) -> None:
         """A door wrote an answer: bytes of the request's body and of the answer's, over the wire."""

@@ -8,7 +8,7 @@ from functools import partial
 from msgspec import Struct
 
 from penstock.core.errors import InstanceLost, one_line
-from penstock.core.ports import Session
+from penstock.core.ports import Mishap, NullRecorder, Session
 from penstock.core.ticket import Ticket
 from penstock.scheduling import batch, restart
 from penstock.scheduling.batch import Ran
@@ -32,15 +32,25 @@ class Crew:
     """Lives on the event loop; ``changed`` is called when an instance died, or came back."""
 
     def __init__(
-        self, name: str, sessions: Sequence[Session], hang: float, done: Done, changed: Callable[[], None]
+        self,
+        name: str,
+        sessions: Sequence[Session],
+        hang: float,
+        done: Done,
+        changed: Callable[[], None],
+        happened: Callable[[Mishap, str], None] = NullRecorder().happened,
     ) -> None:
-        """``hang``: seconds after which a process is ended when nobody waits for its batch any more."""
+        """``hang``: seconds after which a process is ended when nobody waits for its batch any more.
+
+        ``happened`` hears what became of processes, as ``core.ports.Recorder`` does.
+        """
         self.name = name
         self.restarts = 0
         self._loop = asyncio.get_running_loop()
         self._hang = hang
         self._done = done
         self._changed = changed
+        self._happened = happened
         self._all = [Instance(session, f"{name}-{i}", self._loop) for i, session in enumerate(sessions)]
         self._idle = list(self._all)
         self._running: list[Running] = []
@@ -139,12 +149,17 @@ class Crew:
         self._unwatch(instance)
         if self._closed:
             return
+        rested = bool(self.resting)
         instance.ends += 1
         self._down.add(instance)
         wait = restart.delay(instance.ends)
         when = f"in {wait:g} s" if wait else "at once"
         log.error("%s: a process ended: %s; it is started again %s", self.name, why, when)
         self._why = str(why)
+        if not rested:  # else it was told, and goes on like this for as long as nobody helps
+            self._happened("ended", f"{why}; it is started again {when}")
+            if self.resting:
+                self._happened("quarantined", self.resting)
         self._loop.call_later(wait, self._begin, instance)
         self._changed()
 
@@ -162,6 +177,7 @@ class Crew:
             self._ended(instance, InstanceLost(f"it would not start again: {one_line(error)}"))
             return
         log.info("%s: a process is back", self.name)
+        self._happened("restarted", "")
         self._down.discard(instance)
         self._idle.append(instance)
         self._watch(instance)

@@ -72,7 +72,14 @@ class Scheduler:
         self._crew = (
             None
             if inline
-            else Crew(f"{spec.name} {version}", sessions, hang, self._finished, self._crew_changed)
+            else Crew(
+                f"{spec.name} {version}",
+                sessions,
+                hang,
+                self._finished,
+                self._crew_changed,
+                self._recorder.happened,
+            )
         )
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None

@@ -66,7 +66,7 @@ class Lifecycle:
         self._runner: Runner[Seen, watch.Memory, watch.Order] = Runner(self, {})
         self._roster = Roster(catalog)
         self._overrides: dict[str, ModelSpec] = {}
-        deeds = Deeds(self._bring, self._retire, self._lost, lambda: list(self._roster.retiring))
+        deeds = Deeds(self._bring, self._evict, self._lost, lambda: list(self._roster.retiring))
         self._residency = Residency(rules or Rules(), catalog, ledger.swaps, deeds)
         self._roster.cold = self._residency.states
         self.cold = Cold(catalog, self._residency)
@@ -151,7 +151,7 @@ class Lifecycle:
                 self._roster.failed.pop((model, version), None)
             case watch.Unload(model, version):
                 self._residency.dropped(model, version)
-                live = self._catalog.take(model, version)
+                live = self._catalog.peek(model, version)
                 if live is not None:
                     self._staging.retire(live)
                     log.info("model %s version %s: unloading", model, version)
@@ -180,7 +180,9 @@ class Lifecycle:
         try:
             order, reason = await read(order)
             self._residency.ordered(order)
-            if not reason:
+            if reason:
+                self._ledger.events.note(*key, "failed", reason)
+            else:
                 async with self._residency.turn(order):
                     reason = await self._bring_or_put_off(order)
             if reason:
@@ -200,6 +202,7 @@ class Lifecycle:
             admitted = await self._residency.admits(order)
         except LoadFailed as error:
             log.error("model %s version %s is not served: %s", order.model, order.version, error)
+            self._ledger.events.note(order.model, order.version, "failed", str(error))
             return str(error)
         return await self._bring(order) if admitted else ""
 
@@ -210,7 +213,8 @@ class Lifecycle:
             await self._tell_pipelines(order.model)
         return reason
 
-    def _retire(self, live: Live) -> None:
+    def _evict(self, live: Live) -> None:
+        self._ledger.events.note(live.state.name, live.state.version, "evicted", "to make room for others")
         self._staging.retire(live)
 
     async def _tell_pipelines(self, model: str) -> None:

@@ -15,6 +15,7 @@ from penstock.serving.footprint import Growth
 from penstock.serving.pipeline.supply import Supply
 from penstock.serving.residency import Residency
 from penstock.serving.roster import Roster
+from penstock.serving.variant import gains
 from penstock.serving.wording import how
 
 log = logging.getLogger("penstock.serving")
@@ -40,15 +41,19 @@ class Staging:
         book = self._ledger.book(*key)
         start = monotonic()
         try:
+            found = await gains(order.path)  # first: what is loaded must not be lost to a cancellation
             live = await self._bring_up(order, book)
         except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
             self._ledger.forget(*key)
             self._ledger.swaps.loaded(order.model, "error", monotonic() - start)
             reason = str(error) if isinstance(error, PenstockError) else one_line(error)
             log.error("model %s version %s is not served: %s", *key, reason)
+            self._ledger.events.note(*key, "failed", reason)
             return reason
         book.waiting = lambda: live.executor.waiting
         self._ledger.swaps.loaded(order.model, "ok", monotonic() - start)
+        if found:
+            self._ledger.events.note(*key, "optimized", found)
         self._go_live(live)
         return ""
 
@@ -63,7 +68,10 @@ class Staging:
     def _go_live(self, live: Live) -> None:
         state = live.state
         versions = [one.state.version for one in self._catalog if one.state.name == state.name]
+        before = self._catalog.newest(state.name)
         old = self._catalog.put(live, sorted({*versions, state.version}, key=natural))
+        said = f"{how(state, live.executor.cap)}, in {state.load_seconds:.2f} s"
+        self._ledger.events.note(state.name, state.version, "loaded", said)
         log.log(
             logging.WARNING if state.isolation and not state.run_ms else logging.INFO,
             "model %s version %s is live: %s, loaded in %.2f s%s",
@@ -74,11 +82,26 @@ class Staging:
             f" ({state.reason})" if state.reason else "",
         )
         if old is not None:
+            self._ledger.events.note(state.name, state.version, "replaced", "by its files or settings anew")
             self.retire(old)
+        self._turned(state.name, before)
+
+    def _turned(self, model: str, before: Live | None) -> None:
+        """Note it where another version answers now for those who name none."""
+        now = self._catalog.newest(model)
+        old = before.state.version if before is not None else ""
+        new = now.state.version if now is not None else ""
+        if not new or old == new:
+            return
+        self._ledger.events.note(model, new, "live", f"instead of version {old}" if old else "")
+        if old:
+            self._ledger.events.note(model, old, "replaced", f"by version {new}")
 
     def retire(self, live: Live) -> None:
         """Take a version out; what it has accepted is answered before it is closed."""
+        before = self._catalog.newest(live.state.name)
         self._catalog.take_if(live)
+        self._turned(live.state.name, before)
         if live not in self._roster.retiring:
             self._roster.retiring[live] = asyncio.create_task(self._drain(live))
 
@@ -88,5 +111,6 @@ class Staging:
         with self._growth.over():
             await asyncio.to_thread(live.close)
         self._ledger.forget(live.state.name, live.state.version)
+        self._ledger.events.note(live.state.name, live.state.version, "unloaded")
         del self._roster.retiring[live]
         self._residency.went(live)
