@@ -1,4 +1,4 @@
-"""What befell the versions of models: loaded, live, replaced, restarted, unloaded; the last of it in memory."""
+"""What befell the versions of models, from loading to unloading; the last of it in memory."""
 
 from collections import deque
 from collections.abc import Callable

@@ -38,7 +38,7 @@ class Crew:
         hang: float,
         done: Done,
         changed: Callable[[], None],
-        happened: Callable[[Mishap, str], None] = NullRecorder().happened,
+        happened: Callable[[Mishap, str], None] | None = None,
     ) -> None:
         """``hang``: seconds after which a process is ended when nobody waits for its batch any more.
 
@@ -50,7 +50,7 @@ class Crew:
         self._hang = hang
         self._done = done
         self._changed = changed
-        self._happened = happened
+        self._happened = happened or NullRecorder().happened
         self._all = [Instance(session, f"{name}-{i}", self._loop) for i, session in enumerate(sessions)]
         self._idle = list(self._all)
         self._running: list[Running] = []
