@@ -1,11 +1,8 @@
 """What was charged since the server started: sums for the metrics, and the last hour for full rates."""
 
-from collections import deque
-
 from penstock.core.account import Payer
 from penstock.metering.charges import NOTHING, Span, Took, Used
-
-HOUR = 3600.0
+from penstock.metering.lately import Lately
 
 
 class Totals:
@@ -16,10 +13,18 @@ class Totals:
         """Since the start, at marginal cost."""
         self.took: Took = NOTHING
         """The machine since the start."""
-        self.hour: Took = NOTHING
-        """The machine in the last hour."""
         self.last: Span | None = None
-        self._recent: deque[Span] = deque()
+        self._lately = Lately()
+
+    @property
+    def hour(self) -> Took:
+        """The machine in the last hour, to a minute."""
+        return self._lately.sum.took
+
+    @property
+    def hour_used(self) -> dict[Payer, Used]:
+        """Who used what in that hour, at marginal cost; the same object until the next entry."""
+        return self._lately.sum.used
 
     def add(self, span: Span) -> None:
         """One more entry of the books."""
@@ -28,7 +33,4 @@ class Totals:
             self.used[used.payer] = used if before is None else before + used
         self.took += span.took
         self.last = span
-        self._recent.append(span)
-        while self._recent[0].start < span.start - HOUR:
-            self._recent.popleft()
-        self.hour = sum((each.took for each in self._recent), NOTHING)
+        self._lately.add(span)
