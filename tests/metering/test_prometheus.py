@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from penstock.core.types import ModelState
 from penstock.metering.histogram import SECONDS
 from penstock.metering.ledger import Ledger
 from penstock.metering.prometheus import render
+from penstock.metering.totals import Totals
 
 STATES = (
     ModelState(name="digits", version="1", state="READY", spec=ModelSpec()),
@@ -200,6 +202,6 @@ def test_histogram_quantile_is_within_one_bucket_of_the_true_one(values, share):
 
 def test_the_guide_names_every_metric(ledger):
     guide = (Path(__file__).parents[2] / "docs/guide/metrics.md").read_text()
-    body, _ = render(ledger, STATES)
+    body, _ = render(ledger, STATES, "", SimpleNamespace(totals=Totals()))
     names = {line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")}
     assert sorted(n for n in names if f"`{n}`" not in guide and not n.startswith("process_")) == []

@@ -1,0 +1,69 @@
+"""What each tenant used, what that cost and took at the margin, and how much of its budget is gone."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from penstock.metering.budget import Standing
+from penstock.metering.prometheus.family import Samples, counter, gauge
+from penstock.metering.prometheus.sums import Sum, known, method, summed
+from penstock.metering.totals import Totals
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+NOBODY = "(none)"
+"""Queries without a tenant; an empty label would be none."""
+
+
+def families(totals: Totals) -> "Iterator[Metric]":
+    """As many tenants as ``Accounts`` keeps apart."""
+    sums = summed(totals.used.values(), lambda payer: payer.tenant or NOBODY)
+    rows = sorted(sums.items())
+    yield counter(
+        "tenant_queries",
+        "Queries that were answered and charged.",
+        ("tenant",),
+        [((tenant,), used.queries) for tenant, used in rows],
+    )
+    yield counter(
+        "tenant_cost",
+        "Money for the time that its queries kept the machine busy.",
+        ("tenant", "part", "currency"),
+        _money(rows, totals),
+    )
+    yield counter(
+        "tenant_energy_joules",
+        "Energy for the time that its queries kept the machine busy.",
+        ("tenant", "part", "method"),
+        _energy(rows, totals),
+    )
+
+
+def budgets(standings: Sequence[Standing]) -> "Iterator[Metric]":
+    keyed = [((each.tenant or NOBODY, each.what), each) for each in standings]
+    yield gauge(
+        "budget_used_ratio",
+        "Part of its budget that the tenant has used in the last hour; may be over 1.",
+        ("tenant", "what"),
+        [(key, each.share) for key, each in keyed],
+    )
+    yield gauge(
+        "budget_warn_ratio",
+        "Part of its budget at which a tenant is warned.",
+        ("tenant", "what"),
+        [(key, each.warn) for key, each in keyed],
+    )
+
+
+def _money(rows: list[tuple[str, Sum]], totals: Totals) -> Samples:
+    for part, _ in known(totals.took, "money"):
+        for tenant, used in rows:
+            yield (tenant, part, totals.took.currency), used.money.get(part) or 0.0
+
+
+def _energy(rows: list[tuple[str, Sum]], totals: Totals) -> Samples:
+    how = method(totals.took)
+    for part, _ in known(totals.took, "joules"):
+        for tenant, used in rows:
+            joules = used.joules.get(part)
+            yield (tenant, part, how), joules.mid if joules else 0.0
