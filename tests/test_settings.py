@@ -7,6 +7,7 @@ import pytest
 
 from penstock.core.errors import BadSetting
 from penstock.core.spec import ModelSpec
+from penstock.core.terms import Budget, KeyTerms
 from penstock.settings import Settings, check_exposure, is_loopback, known, load, variable
 
 HASH = "ab" * 32
@@ -61,6 +62,18 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
         ("PENSTOCK_MODEL_ONNX_PROVIDERS", '["A", "B"]', "model.onnx.providers", ("A", "B")),
         ("PENSTOCK_KEYS", f'{{"{HASH}" = "infer"}}', "keys", {HASH: "infer"}),
         (f"PENSTOCK_KEYS_{HASH.upper()}", "admin", "keys", {HASH: "admin"}),
+        (
+            f"PENSTOCK_KEYS_{HASH}",
+            '{ role = "infer", tenant = "a" }',
+            "keys",
+            {HASH: KeyTerms(role="infer", tenant="a")},
+        ),
+        (
+            "PENSTOCK_BUDGETS",
+            '{ "*" = { queries_per_hour = 5 } }',
+            "budgets",
+            {"*": Budget(queries_per_hour=5)},
+        ),
     ],
 )
 def test_variables_are_read_as_the_type_of_their_setting(
@@ -96,7 +109,20 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
         ("[server]\ntls_cert = 'a'", "give both or neither"),
         ("[server]\ntls_cert = 'a'\ntls_key = 'b'", "no file"),
         ("[keys]\nsecret = 'infer'", "'secr'… is not the SHA-256 of a key (64 hex digits); 'penstock key'"),
-        (f"[keys]\n{HASH} = 'root'", "invalid enum value 'root'"),
+        (f"[keys]\n{HASH} = 'root'", "keys.abab…: cannot be 'root'; have infer, admin"),
+        (
+            f"[keys]\n{HASH} = {{ role = 'infer', tenent = 'a' }}",
+            "'keys.abab….tenent'; did you mean 'tenant'?",
+        ),
+        (f"[keys]\n{HASH} = {{ tenant = 'a' }}", "keys.abab…: object missing required field role"),
+        (
+            f"[keys]\n{HASH} = {{ role = 'infer', tenant = ' a' }}",
+            "keys.abab….tenant: ' a' cannot name a tenant",
+        ),
+        ("[budgets.a]\nqueries_per_hor = 1", "'budgets.a.queries_per_hor'; did you mean 'queries_per_hour'?"),
+        ("[budgets.a]\nqueries_per_hour = 0", "budgets.a.queries_per_hour: expected int >= 1, got 0"),
+        ("[budgets.'']\nqueries_per_hour = 1", "budgets: '' cannot name a tenant; a name has 1 to 64"),
+        ("[meter]\ntenant_header = 'x y'", "meter.tenant_header: 'x y' cannot name a header"),
         ("[model]\nname = 'm'", "model.name: defaults for every model cannot name one"),
         ("[model.queue]\nmax_rows = 0", "model.queue.max_rows: expected int >= 1, got 0"),
         ("a = ", "(at end of document)"),
@@ -133,6 +159,24 @@ def test_a_bad_variable_is_named_with_what_would_be_right(name: str, text: str, 
     with pytest.raises(BadSetting, match=re.escape(said)) as caught:
         load(None, {name: text}, {})
     assert name in str(caught.value)
+
+
+def test_a_key_may_name_its_tenant_and_a_tenant_its_budget(tmp_path: Path) -> None:
+    text = f"""
+        [keys]
+        "{HASH.upper()}" = {{ role = "infer", tenant = "team-a" }}
+        [budgets.team-a]
+        money_per_hour = 0.5
+        [budgets."*"]
+        queries_per_hour = 1000
+        warn = 0.5
+    """
+    settings = load(toml(tmp_path, text), {}, {})
+    assert settings.keys == {HASH: KeyTerms(role="infer", tenant="team-a")}
+    assert settings.budgets == {
+        "team-a": Budget(money_per_hour=0.5),
+        "*": Budget(queries_per_hour=1000, warn=0.5),
+    }
 
 
 def test_a_bad_flag_is_named() -> None:

@@ -21,9 +21,11 @@ from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys
 from penstock.doors.http import HttpDoor
 from penstock.metering import prometheus, trace
+from penstock.metering.budget import Budgets
 from penstock.metering.ledger import Ledger
 from penstock.metering.meter import Meter
 from penstock.repository.local import LocalStore
+from penstock.serving import budgeted
 from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
 from penstock.serving.lifecycle import Lifecycle
@@ -64,18 +66,24 @@ class Server:
             rules=_rules(settings.memory),
         )
         gateway = Gateway(self.catalog, self.ledger.refused, self.models.cold)
-        self._traced = trace.wrap(gateway, settings.trace.otlp)
+        self.budgets = Budgets(settings.budgets, settings.price.currency)
+        answering = budgeted.wrap(gateway, self.budgets, self.ledger.refused)
+        self._traced = trace.wrap(answering, settings.trace.otlp)
         self.handler: Handler = access.wrap(self._traced, settings.log.access)
         self._keys = Keys(settings.keys)
         self._http = HttpDoor(
             self.handler,
             make_app(
-                self.models, lambda accept: prometheus.render(self.ledger, self.models.states(), accept)
+                self.models,
+                lambda accept: prometheus.render(
+                    self.ledger, self.models.states(), accept, self.meter, self.budgets.status()
+                ),
             ),
             self.models.cold.signature,
             self._keys,
             settings.server,
             self.meter,
+            settings.meter.tenant_header,
         )
         self._stop_grpc: Callable[[float], Awaitable[None]] | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -109,6 +117,7 @@ class Server:
             max_calls=listening.max_connections,
             certificate=_pem(listening.tls_cert),
             key=_pem(listening.tls_key),
+            tenant_header=self.settings.meter.tenant_header,
         )
         host = f"[{listening.host}]" if ":" in listening.host else listening.host
         address = f"{host}:{listening.grpc_port}"

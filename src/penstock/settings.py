@@ -15,7 +15,8 @@ from penstock.core.errors import BadSetting
 from penstock.core.schema import convert, nearest
 from penstock.core.sizes import size
 from penstock.core.spec import Duration, ModelSpec, Positive, Seconds
-from penstock.core.terms import Budgets, Carbon, EnergyTerms, Keys, Metering, Price
+from penstock.core.tenants import check, check_header
+from penstock.core.terms import Budgets, Carbon, EnergyTerms, Keys, KeyTerms, Metering, Price, Role
 
 MIB = 1024 * 1024
 
@@ -183,7 +184,8 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
         if _SERVICE_LINK.fullmatch(f"{name}={environ[name]}"):
             continue
         if name.startswith(variable("keys") + "_"):
-            yield name, f"keys.{name.removeprefix(variable('keys') + '_').lower()}", environ[name]
+            hashed = name.removeprefix(variable("keys") + "_").lower()
+            yield name, f"keys.{hashed}", _parsed(name, environ[name], Role | KeyTerms)
         elif name in table:
             key, kind = table[name]
             yield name, key, _parsed(name, environ[name], kind)
@@ -252,12 +254,22 @@ def _checked(settings: Settings) -> Settings:
                 f"keys: {hashed[:4]!r}… is not the SHA-256 of a key (64 hex digits); "
                 "'penstock key' prints a key with the line for the settings"
             )
+    _check_tenants(settings)
     limit = size(settings.memory.limit, "memory.limit")
     return msgspec.structs.replace(
         settings,
         keys={key.lower(): role for key, role in settings.keys.items()},
         memory=msgspec.structs.replace(settings.memory, limit=limit),
     )
+
+
+def _check_tenants(settings: Settings) -> None:
+    for hashed, terms in settings.keys.items():
+        if isinstance(terms, KeyTerms) and terms.tenant:
+            check(terms.tenant, f"keys.{hashed[:4]}….tenant")
+    for tenant in settings.budgets:
+        check(tenant, "budgets")
+    check_header(settings.meter.tenant_header, "meter.tenant_header")
 
 
 def is_loopback(host: str) -> bool:

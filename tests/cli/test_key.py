@@ -1,6 +1,7 @@
 """A printed key is let in by the line printed with it, and only in its role."""
 
 import re
+import shlex
 import tomllib
 
 import pytest
@@ -8,7 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from penstock.cli.key import command, key
-from penstock.core.errors import Forbidden
+from penstock.core.errors import BadSetting, Forbidden
+from penstock.core.terms import KeyTerms
 from penstock.doors.auth import Keys
 from penstock.settings import load
 
@@ -45,3 +47,23 @@ def test_both_printed_forms_are_settings(arguments: tuple[str, ...], role: str) 
     assert tomllib.loads(toml[0])["keys"] == keys
     assert list(keys.values()) == [role]
     Keys(keys).require(fresh, "infer")
+
+
+@pytest.mark.parametrize("tenant", ["team-a", 'it\'s "theirs" \\ $HOME', "Käse"])
+def test_a_key_can_be_a_tenants(tenant: str) -> None:
+    output = printed("--tenant", tenant)
+    fresh = output.splitlines()[1].strip()
+    toml = re.search(r"\[keys\]\n.*\n", output)
+    variable = re.search(r"PENSTOCK_KEYS=.*", output)
+    assert toml
+    assert variable
+    [(name, value)] = [shlex.split(variable[0])[0].split("=", 1)]
+    keys = load(None, {name: value}, {}).keys
+    assert tomllib.loads(toml[0])["keys"] == {hash_: {"role": "infer", "tenant": tenant} for hash_ in keys}
+    assert list(keys.values()) == [KeyTerms(role="infer", tenant=tenant)]
+    assert Keys(keys).require(fresh, "infer") == tenant
+
+
+def test_a_tenant_has_a_name() -> None:
+    with pytest.raises(BadSetting, match="--tenant: ' a' cannot name a tenant"):
+        key("infer", " a")

@@ -273,7 +273,9 @@ class Caller:
 class House:
     """A running door; ``handler`` and ``models`` are what it speaks to."""
 
-    def __init__(self, limits: Limits, keys: Keys, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, limits: Limits, keys: Keys, tls: ssl.SSLContext | None, tenant_header: str = ""
+    ) -> None:
         self._tls = tls
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -285,6 +287,7 @@ class House:
             lambda model, version: self.models.state(model, version).signature,
             keys,
             limits,
+            tenant_header=tenant_header,
         )
 
     def start(self) -> None:
@@ -337,10 +340,13 @@ def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
 
 @contextmanager
 def house(
-    keys: Mapping[str, Any] | None = None, tls: ssl.SSLContext | None = None, **limits: Any
+    keys: Mapping[str, Any] | None = None,
+    tls: ssl.SSLContext | None = None,
+    tenant_header: str = "",
+    **limits: Any,
 ) -> Iterator[House]:
     """A door with these limits and these roles by key hash, until the block ends."""
-    made = House(Limits(**limits), Keys(keys or {}), tls)
+    made = House(Limits(**limits), Keys(keys or {}), tls, tenant_header)
     made.start()
     try:
         yield made

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from penstock.core.errors import Forbidden, Unauthenticated
+from penstock.core.terms import KeyTerms
 from penstock.doors.auth import Keys, digest, key_of
 from tests.doors.house import data, get, house, http, infer, until
 
@@ -174,6 +175,17 @@ def test_keys_are_hex_hashes_of_any_case():
     keys.require("boss", "infer")
     with pytest.raises(Unauthenticated, match="not known"):
         keys.require("Boss", "infer")
+
+
+def test_a_key_tells_its_tenant():
+    team = KeyTerms(role="infer", tenant="team-a")
+    keys = Keys({digest("theirs"): team, digest("boss"): KeyTerms(role="admin"), digest("user"): "infer"})
+    assert [keys.require(key, "infer") for key in ("theirs", "boss", "user")] == ["team-a", "", ""]
+    keys.require("boss", "admin")
+    for key in ("theirs", "user"):
+        with pytest.raises(Forbidden):
+            keys.require(key, "admin")
+    assert Keys({}).require("theirs", "infer") == ""
 
 
 def test_no_keys_at_all_let_everybody_in():

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -32,18 +33,43 @@ def convert(values: Mapping[str, Any], into: type[T], where: str) -> T:
 def _sentence(message: str, values: Mapping[str, Any], into: type[msgspec.Struct]) -> str:
     """The message of msgspec, led by the key, and with what is allowed or what was found."""
     text, _, path = message.replace("`", "").partition(" - at ")
-    key = path.removeprefix("$").removeprefix(".") or "the settings"
-    found: Any = values
-    allowed: Any = into
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-        allowed = get_type_hints(allowed).get(part) if isinstance(allowed, type) else None
+    key, found, allowed = _found(path.removeprefix("$").removeprefix("."), values, into)
     if text.startswith("Invalid enum value"):
-        have = ", ".join(map(str, get_args(allowed)))
+        have = ", ".join(map(str, _words(allowed)))
         text = f"cannot be {found!r}; have {have}" if have else text
     elif isinstance(found, str | int | float):
         text = f"{text.partition(', got ')[0]}, got {found!r}"
     return f"{key}: {text[:1].lower()}{text[1:]}"
+
+
+def _found(path: str, values: Mapping[str, Any], into: type[msgspec.Struct]) -> tuple[str, Any, Any]:
+    """What a path of msgspec leads to: its key, the value there, and the type that it should have.
+
+    The path does not say which entry of a table was wrong: it is the first that cannot be converted.
+    """
+    found: Any = values
+    allowed: Any = into
+    named: list[str] = []
+    for part in path.replace("[...]", "[]").split("."):
+        name = part.removesuffix("[]")
+        found = found.get(name) if isinstance(found, Mapping) else None
+        allowed = next((get_type_hints(each).get(name) for each in _structs(allowed)), None)
+        named.append(name)
+        if name != part:
+            inner = _entries(allowed)
+            entries = found if isinstance(found, Mapping) else {}
+            wrong = next((each for each in entries if not _converts(entries[each], inner)), "...")
+            found, allowed = entries.get(wrong), inner
+            named.append(_entry(name, wrong))
+    return ".".join(named) or "the settings", found, allowed
+
+
+def _converts(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _check_keys(values: Mapping[str, Any], into: type[msgspec.Struct], where: str, prefix: str) -> None:
@@ -51,6 +77,40 @@ def _check_keys(values: Mapping[str, Any], into: type[msgspec.Struct], where: st
     for key, value in values.items():
         if key not in known:
             raise BadSetting(f"{where}: no setting {prefix + key!r}; {nearest(key, list(known))}")
-        inner = known[key]
-        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            _check_keys(value, inner, where, f"{prefix}{key}.")
+        _check_value(value, known[key], where, prefix + key)
+
+
+def _check_value(value: Any, kind: Any, where: str, key: str) -> None:
+    """Likewise for what is below a key: a struct, a union with one, or a table of such."""
+    if not isinstance(value, Mapping):
+        return
+    for struct in _structs(kind):
+        _check_keys(value, struct, where, f"{key}.")
+    inner = _entries(kind)
+    for name, entry in value.items() if inner is not None else ():
+        _check_value(entry, inner, where, f"{key}.{_entry(key, name)}")
+
+
+def _entry(table: str, name: str) -> str:
+    """As an error names it: a key itself may stand, by mistake, where its hash should."""
+    return f"{name[:4]}…" if table == "keys" else name
+
+
+def _structs(kind: Any) -> list[type[msgspec.Struct]]:
+    """The type itself, or those of a union, as far as they are structs."""
+    return [each for each in _options(kind) if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+
+
+def _words(kind: Any) -> list[Any]:
+    return [word for each in _options(kind) if get_origin(each) is Literal for word in get_args(each)]
+
+
+def _entries(kind: Any) -> Any:
+    """The type of a table's entries; None for what is no table."""
+    arguments = get_args(kind)
+    table = get_origin(kind)
+    return arguments[1] if isinstance(table, type) and issubclass(table, Mapping) else None
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)

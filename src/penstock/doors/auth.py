@@ -1,4 +1,4 @@
-"""Who may do what: API keys, known only by their SHA-256, each with one role."""
+"""Who may do what: API keys, known only by their SHA-256, each with one role and perhaps a tenant."""
 
 import hashlib
 import hmac
@@ -14,31 +14,35 @@ def digest(key: str) -> str:
 
 
 class Keys:
-    """Roles by key hash; an ``admin`` key may also infer. No keys at all: everybody may do everything."""
+    """Roles and tenants by key hash; an ``admin`` key may also infer.
+
+    No keys at all: everybody may do everything.
+    """
 
     def __init__(self, keys: Terms) -> None:
-        self._roles = {
-            hash_.lower(): terms.role if isinstance(terms, KeyTerms) else terms
+        self._terms = {
+            hash_.lower(): terms if isinstance(terms, KeyTerms) else KeyTerms(role=terms)
             for hash_, terms in keys.items()
         }
 
     def __bool__(self) -> bool:
-        return bool(self._roles)
+        return bool(self._terms)
 
-    def require(self, key: str | None, role: Role) -> None:
-        """Raises Unauthenticated or Forbidden unless ``key`` has ``role``."""
-        if not self._roles:
-            return
+    def require(self, key: str | None, role: Role) -> str:
+        """Whose key it is, if anybody's; raises Unauthenticated or Forbidden unless ``key`` has ``role``."""
+        if not self._terms:
+            return ""
         if not key:
             raise Unauthenticated(
                 "an API key is needed: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
             )
         hashed = digest(key)
-        held = next((r for h, r in self._roles.items() if hmac.compare_digest(h, hashed)), None)
+        held = next((t for h, t in self._terms.items() if hmac.compare_digest(h, hashed)), None)
         if held is None:
             raise Unauthenticated("this API key is not known here")
-        if role == "admin" and held != "admin":
+        if role == "admin" and held.role != "admin":
             raise Forbidden("this API key has the role 'infer'; 'admin' is needed for this")
+        return held.tenant
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.core.ports import Handler, NullTill, Till
 from penstock.core.spec import Signature
+from penstock.core.tenants import cleaned
 from penstock.core.types import Request
 from penstock.doors import asgi, compress, targets, v2_http
 from penstock.doors.auth import Keys
@@ -33,8 +34,12 @@ class HttpDoor:
         keys: Keys,
         limits: Limits,
         till: Till | None = None,
+        tenant_header: str = "",
     ) -> None:
-        """``signature(model, version)`` may raise PenstockError; only raw binary bodies need it."""
+        """``signature(model, version)`` may raise PenstockError; only raw binary bodies need it.
+
+        ``tenant_header`` is the name of the header that names the tenant where the key does not.
+        """
         self.handler = handler
         self.keys = keys
         self.limits = limits
@@ -43,6 +48,7 @@ class HttpDoor:
         self.draining = False
         self._app = app
         self._signature = signature
+        self._tenant_header = tenant_header.lower().encode()
         self._tls: ssl.SSLContext | None = None
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
@@ -126,8 +132,10 @@ class HttpDoor:
         if not self._connections:
             self._empty.set()
 
-    def read_head(self, method: bytes, url: bytes, headers: Headers, keep_alive: bool) -> Head:
-        """What a parsed head means."""
+    def read_head(
+        self, method: bytes, url: bytes, headers: Headers, keep_alive: bool, tenant: str = ""
+    ) -> Head:
+        """What a parsed head means; ``tenant`` is the one whose key it has."""
         target = targets.parse(url) if method == b"POST" else None
         return Head(
             method=method,
@@ -139,8 +147,14 @@ class HttpDoor:
             plain=target is not None and b"content-encoding" not in headers,
             accept=compress.accepted(headers.get(b"accept-encoding", b"")),
             header_length=headers.get(v2_http.HEADER_LENGTH),
-            tags={name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers},
+            tags=self._tags(headers, tenant),
         )
+
+    def _tags(self, headers: Headers, tenant: str) -> dict[str, str]:
+        tags = {name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers}
+        if self._tenant_header and not tenant:
+            tenant = cleaned(headers.get(self._tenant_header, b"").decode(errors="replace"))
+        return tags | {"tenant": tenant} if tenant else tags
 
     def decode_raw(
         self, target: targets.Target, body: bytes, tags: Mapping[str, str]

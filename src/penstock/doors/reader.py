@@ -40,6 +40,7 @@ class Reader:
         "_limits",
         "_parser",
         "_size",
+        "_tenant",
         "_url",
         "receiving",
     )
@@ -59,6 +60,8 @@ class Reader:
         """What came in while no request was half read; empty at other times."""
         self._url = b""
         self._headers: Headers = {}
+        self._tenant = ""
+        """Whose key came with the request, if it came with one."""
         self._chunks: list[bytes] = []
         self._size = 0
 
@@ -115,6 +118,7 @@ class Reader:
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = {}
+        self._tenant = ""
         self._chunks = []
         self._size = 0
         self.receiving = True
@@ -168,7 +172,7 @@ class Reader:
         chunks = self._chunks
         self._chunks = []
         keep_alive = parser.should_keep_alive()
-        head = self._door.read_head(parser.get_method(), self._url, self._headers, keep_alive)
+        head = self._door.read_head(parser.get_method(), self._url, self._headers, keep_alive, self._tenant)
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self._door.heads.remember(self._data, head, len(body))
         self._connection.arrived((head, body))
@@ -183,7 +187,7 @@ class Reader:
             self._headers.get(b"x-api-key", b"").decode("latin-1"),
         )
         try:
-            self._door.keys.require(key, role)
+            self._tenant = self._door.keys.require(key, role)
         except PenstockError as error:
             self._connection.refuse(error)
             return False

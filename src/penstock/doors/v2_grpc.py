@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from math import ceil
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -14,10 +15,19 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from msgspec import Struct
 
-from penstock.core.errors import BadSetting, Failed, InvalidRequest, Overloaded, PenstockError, ShuttingDown
+from penstock.core.errors import (
+    BadSetting,
+    BudgetSpent,
+    Failed,
+    InvalidRequest,
+    Overloaded,
+    PenstockError,
+    ShuttingDown,
+)
 from penstock.core.ports import Handler, Models, NullTill, Till
-from penstock.doors.auth import Keys, key_of
+from penstock.doors.auth import Keys
 from penstock.doors.errors import grpc_code
+from penstock.doors.grpc_desk import Desk
 from penstock.doors.grpc_rpcs import RPCS, Call, Plane, ready
 from penstock.proto.grpc_service_pb2 import DESCRIPTOR
 
@@ -29,7 +39,6 @@ _SERVICE = DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _SLACK = 1 << 20
 _MOST_DETAILS = 1000
 """Characters of an error sent: details travel in a header block, which clients limit to 8 KiB."""
-_METADATA = frozenset({"authorization", "x-api-key", "traceparent", "tracestate"})
 _QUIET = 0.1
 _LAME_DUCK = 0.5
 _WATCH_SECONDS = 0.25
@@ -46,6 +55,8 @@ class Options(Struct, frozen=True, kw_only=True):
     certificate: bytes | None = None
     """PEM chain; with ``key`` it makes the door speak TLS."""
     key: bytes | None = None
+    tenant_header: str = ""
+    """Metadata that names the tenant where the caller's key does not."""
 
 
 class Drain:
@@ -118,7 +129,7 @@ async def start(
     drain = Drain()
     server = grpc.aio.server(
         handlers=(
-            _inference(Plane(handler, models, till or NullTill()), keys, drain),
+            _inference(Plane(handler, models, till or NullTill()), Desk(keys, options.tenant_header), drain),
             _health(models, drain.stopping),
         ),
         options=(
@@ -146,16 +157,16 @@ def _listen(server: grpc.aio.Server, address: str, options: Options) -> int:
         ) from None
 
 
-def _inference(plane: Plane, keys: Keys, drain: Drain) -> "grpc.GenericRpcHandler[Any, Any]":
+def _inference(plane: Plane, desk: Desk, drain: Drain) -> "grpc.GenericRpcHandler[Any, Any]":
     methods = {
-        method.name: grpc.unary_unary_rpc_method_handler(_guarded(method, plane, keys, drain))
+        method.name: grpc.unary_unary_rpc_method_handler(_guarded(method, plane, desk, drain))
         for method in _SERVICE.methods
     }
     return grpc.method_handlers_generic_handler(_SERVICE.full_name, methods)
 
 
 def _guarded(
-    method: Any, plane: Plane, keys: Keys, drain: Drain
+    method: Any, plane: Plane, desk: Desk, drain: Drain
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     """Bytes in, bytes out; whatever goes wrong between leaves as a status with one sentence."""
     role, rpc = RPCS[method.name]
@@ -165,10 +176,7 @@ def _guarded(
         message: Any = None
         problem: PenstockError
         try:
-            tags = _tags(context)
-            key = key_of(tags.pop("authorization", None), tags.pop("x-api-key", None))
-            if role is not None:
-                keys.require(key, role)
+            tags = desk.admit(context.invocation_metadata() or (), role)
             message = parse(raw)
             with drain if role else nullcontext():  # probes are answered to the end
                 reply = await rpc(plane, Call(message, context.time_remaining(), tags, len(raw)))
@@ -198,10 +206,6 @@ def _log_failure(rpc: str, message: Any, error: PenstockError) -> None:
     log.error("%s: %s", asked, error, extra=fields)
 
 
-def _tags(context: Context) -> dict[str, str]:
-    return {key: str(value) for key, value in context.invocation_metadata() or () if key in _METADATA}
-
-
 def _caller_gone() -> bool:
     """Whether a cancellation came from outside (client, deadline, stop) and not from the handler."""
     task = asyncio.current_task()
@@ -209,10 +213,10 @@ def _caller_gone() -> bool:
 
 
 async def _refuse(context: Context, problem: PenstockError) -> NoReturn:
-    """End the call with the error's status; a full queue says when to come back (gRFC A6)."""
+    """End the call with the error's status, and say when to come back where that is known (gRFC A6)."""
     trailing: tuple[tuple[str, str], ...] = ()
-    if isinstance(problem, Overloaded):
-        trailing = (("grpc-retry-pushback-ms", str(round(problem.retry_after * 1000))),)
+    if isinstance(problem, Overloaded | BudgetSpent):
+        trailing = (("grpc-retry-pushback-ms", str(ceil(problem.retry_after * 1000))),)
     code = grpc.StatusCode[grpc_code(problem)]
     await context.abort(code, str(problem)[:_MOST_DETAILS], trailing)
 

@@ -1,0 +1,28 @@
+"""Who makes a gRPC call: let in by the key, and charged to a tenant."""
+
+from collections.abc import Iterable
+
+from penstock.core.tenants import cleaned
+from penstock.core.terms import Role
+from penstock.doors.auth import Keys, key_of
+
+_TAGS = ("traceparent", "tracestate")
+
+
+class Desk:
+    """Reads the metadata of calls; ``tenant_header`` names the tenant where the key does not."""
+
+    def __init__(self, keys: Keys, tenant_header: str = "") -> None:
+        self._keys = keys
+        self._header = tenant_header.lower()
+
+    def admit(self, metadata: Iterable[tuple[str, str | bytes]], role: Role | None) -> dict[str, str]:
+        """The caller's tags; raises Unauthenticated or Forbidden unless the key has ``role``."""
+        said = {name: value if isinstance(value, str) else "" for name, value in metadata}
+        tenant = ""
+        if role is not None:
+            tenant = self._keys.require(key_of(said.get("authorization"), said.get("x-api-key")), role)
+        tags = {name: said[name] for name in _TAGS if name in said}
+        if self._header and not tenant:
+            tenant = cleaned(said.get(self._header, ""))
+        return tags | {"tenant": tenant} if tenant else tags
