@@ -7,13 +7,22 @@ from pathlib import Path
 from penstock.metering.energy.probe import Joules, NullProbe, Part, Probe
 
 POWERCAP = Path("/sys/class/powercap")
-_ZONE = re.compile(r"intel-rapl:\d+")
-"""Also AMD's; zones below a package (``intel-rapl:0:1``) are part of it, those of intel-rapl-mmio are
-the same counted twice."""
+_ZONE = re.compile(r"intel-rapl:\d+(:\d+)?")
+"""Also AMD's; those of intel-rapl-mmio are the same counted twice."""
+PACKAGE, MEMORY = 0.10, 0.20
+"""Parts of a reading by which it may be wrong, either way.
+
+Intel's packages since Haswell are measured at their voltage regulators and follow a reference meter closely
+(Hackenberg et al., IPDPSW 2015, doi:10.1109/IPDPSW.2015.70); AMD's are modelled and miss what depends on the
+data (Schöne et al., 2021, arXiv:2108.00808).
+Memory is off by a constant that differs between machines (Desrochers et al., MEMSYS 2016,
+doi:10.1145/2989081.2989088).
+Neither counts what is not in these zones: fans, disks, network, and what the power supply loses.
+"""
 
 
 class Rapl:
-    """The processor packages of this machine together: cores, caches and what else is on the chip.
+    """The processor packages of this machine together, and its memory where that has counters.
 
     The hardware's counters wrap around, at 100 W after some 40 minutes: read more often than that.
     """
@@ -22,19 +31,18 @@ class Rapl:
     method = "rapl"
     idle_watts: float | None = None
 
-    def __init__(self, zones: Sequence["Zone"]) -> None:
-        self._zones = zones
+    def __init__(self, packages: Sequence["Zone"], memory: Sequence["Zone"] = ()) -> None:
+        self._zones = [(zone, PACKAGE) for zone in packages] + [(zone, MEMORY) for zone in memory]
 
     def joules(self) -> Joules | None:
         """Since the start; None from the first failure on, because what it missed is not known."""
-        total = 0
-        for zone in self._zones:
+        total = Joules()
+        for zone, error in self._zones:
             used = zone.microjoules()
             if used is None:
                 return None
-            total += used
-        spent = total / 1e6
-        return Joules(spent, spent, spent)
+            total += Joules(1 - error, 1.0, 1 + error) * (used / 1e6)
+        return total
 
 
 class Zone:
@@ -47,11 +55,12 @@ class Zone:
         self._file = folder / "energy_uj"
         self._range = _number(folder / "max_energy_range_uj")
         self._last = _number(self._file)
-        self._used: int | None = self._last
+        self._used: int | None = 0
         if self._range <= 0:
             raise ValueError(f"{folder} does not say where its counter wraps around")
 
     def microjoules(self) -> int | None:
+        """Used since it was opened; None from the first failure on."""
         if self._used is not None:
             try:
                 now = _number(self._file)
@@ -69,16 +78,36 @@ def open_probe(root: Path = POWERCAP) -> Probe:
     Most systems let only root read the counters (``energy_uj``).
     """
     try:
-        zones = [Zone(folder) for folder in _packages(root)]
+        packages, memory = _zones(root, "package"), _zones(root, "dram")
     except (OSError, ValueError):
-        return NullProbe()  # a part of the packages would pass for all of them
-    return Rapl(zones) if zones else NullProbe()
+        return NullProbe()  # a part of the zones would pass for all of them
+    return Rapl(packages, memory) if packages else NullProbe()
 
 
-def _packages(root: Path) -> list[Path]:
-    """The zones of whole processors; ``psys`` beside them has them in it."""
-    zones = sorted(entry for entry in root.iterdir() if _ZONE.fullmatch(entry.name))
-    return [zone for zone in zones if (zone / "name").read_text().startswith("package")]
+def why_not(root: Path = POWERCAP) -> str:
+    """Why there is no probe, and what to do about it, for whoever asked for one."""
+    try:
+        found = _folders(root, "package")
+        for folder in found:
+            Zone(folder)
+    except PermissionError as error:
+        return (
+            f"{error.filename} may be read by root alone: run the server as root, give it the capability "
+            f"CAP_DAC_READ_SEARCH, or chmod a+r {root}/intel-rapl*/energy_uj after each start of the machine"
+        )
+    except (OSError, ValueError) as error:
+        return f"the counters cannot be read ({error})"
+    return f"{root} has no counters; virtual machines seldom have"
+
+
+def _zones(root: Path, name: str) -> list[Zone]:
+    return [Zone(folder) for folder in _folders(root, name)]
+
+
+def _folders(root: Path, name: str) -> list[Path]:
+    """The zones of that name; cores and graphics are part of their package, and ``psys`` has it in it."""
+    found = sorted(entry for entry in root.iterdir() if _ZONE.fullmatch(entry.name))
+    return [folder for folder in found if (folder / "name").read_text().startswith(name)]
 
 
 def _number(file: Path) -> int:
