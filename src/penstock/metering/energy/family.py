@@ -49,7 +49,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     (r"0x41 0xd40", "Graviton3"),
     (r"0x41 0xd4f", "Graviton4"),
 )
-"""Regular expressions, the first that matches: of ``vendor family/model/stepping``; Arm: ``implementer part``.
+"""Regular expressions, the first that matches, of ``vendor family/model/stepping``, Arm ``maker part``.
 
 Not of the name, which clouds cut down to "AMD EPYC" or "Intel Xeon Processor @ 2.60GHz".
 The numbers are those of the kernel: arch/x86/include/asm/intel-family.h, arch/arm64/include/asm/cputype.h.

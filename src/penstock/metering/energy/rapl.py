@@ -95,9 +95,11 @@ def why_not(root: Path = POWERCAP) -> str:
             f"{error.filename} may be read by root alone: run the server as root, give it the capability "
             f"CAP_DAC_READ_SEARCH, or chmod a+r {root}/intel-rapl*/energy_uj after each start of the machine"
         )
+    except FileNotFoundError:
+        pass
     except (OSError, ValueError) as error:
         return f"the counters cannot be read ({error})"
-    return f"{root} has no counters; virtual machines seldom have"
+    return f"there are no counters in {root}, as in most virtual machines"
 
 
 def _zones(root: Path, name: str) -> list[Zone]:
