@@ -345,10 +345,12 @@ def test_every_error_has_its_status(house, triton, kind):
     assert want == failure(triton.infer, "adder", [tensor(X)])
 
 
-def test_a_full_queue_says_when_to_come_back(house, stub):
-    house.handler.raises = errors.Overloaded("full", retry_after=0.25)
+@pytest.mark.parametrize("kind", [errors.Overloaded, errors.BudgetSpent])
+def test_a_full_queue_and_a_spent_budget_say_when_to_come_back(house, stub, kind):
+    house.handler.raises = kind("full", retry_after=0.25)
     with pytest.raises(grpc.RpcError) as caught:
         stub.ModelInfer(service_pb2.ModelInferRequest())
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert ("grpc-retry-pushback-ms", "250") in [tuple(pair) for pair in caught.value.trailing_metadata()]
 
 

@@ -68,7 +68,7 @@ class Allowance:
         if passed and not self._warned:
             share = round(total / self.limit, 3) if self.limit else 1.0
             extra = {"tenant": tenant, "budget": self.key, "share": share}
-            log.warning("%s used %s (%.0f %%)", who, self, 100 * share, extra=extra)
+            log.warning("%s used %s (%.0f %%)", who, str(self), 100 * share, extra=extra)
         self._warned = passed
 
     def standing(self, tenant: str) -> Standing:
