@@ -60,6 +60,10 @@ class Histogram:
         self.counts += np.bincount(where, minlength=len(self.counts))
         self.sum += float(values.sum())
 
+    def above(self, value: float) -> int:
+        """How many were above it; those within the fine bucket that it falls into count as not above."""
+        return int(self.counts[int(np.searchsorted(self.grid.edges, value)) + 1 :].sum())
+
     def cumulative(self) -> list[int]:
         """Values up to each of the grid's coarse bounds, then all of them (``+Inf``)."""
         running = np.cumsum(self.counts)

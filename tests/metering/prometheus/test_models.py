@@ -50,3 +50,13 @@ def test_instances_are_those_of_versions_that_are_loaded():
     found = [line for line in lines(state(instances=2)) if line.startswith("penstock_model_instances")]
     assert found == ['penstock_model_instances{model="m",version="1"} 2.0']
     assert not [line for line in lines(state("COLD")) if line.startswith("penstock_model_instances")]
+
+
+def test_answers_over_the_target_are_counted_apart_whether_the_target_is_a_bucket_s_bound_or_not():
+    spec = ModelSpec(target=Target(p99_ms=25.0))
+    ledger = Ledger()
+    ledger.book("m", "1").served(4, 0.001, [0.0] * 4, [0.012, 0.021, 0.0275, 100.0])
+    ledger.book("n", "1").served(1, 0.001, [0.0], [100.0])
+    body, _ = render(ledger, [ModelState(name="m", version="1", state="READY", spec=spec)])
+    found = [line for line in body.decode().splitlines() if line.startswith("penstock_requests_over")]
+    assert found == ['penstock_requests_over_target_total{model="m",version="1"} 2.0']

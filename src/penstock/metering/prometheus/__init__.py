@@ -71,7 +71,7 @@ def families(
     found = [
         *models.families(states),
         *models.memory(ledger.swaps, states),
-        *requests.families(books, errors),
+        *requests.families(books, errors, models.targets(states)),
         *triton.families(books, errors),
     ]
     if meter is not None:

@@ -46,7 +46,7 @@ def families(states: Sequence[ModelState]) -> "Iterator[Metric]":
         "target_p99_seconds",
         "99th percentile of request seconds that is to be held; none, where there is no target.",
         VERSION,
-        [(_key(state), state.spec.target.p99_ms / 1e3) for state in states if state.spec.target.p99_ms],
+        targets(states).items(),
     )
     yield counter(
         "instance_restarts",
@@ -75,6 +75,11 @@ def memory(swaps: Swaps, states: Sequence[ModelState]) -> "Iterator[Metric]":
         ("model",),
         [((model,), waits) for model, waits in sorted(swaps.waits.items())],
     )
+
+
+def targets(states: Sequence[ModelState]) -> dict[tuple[str, str], float]:
+    """Seconds, of those versions that have one."""
+    return {_key(state): state.spec.target.p99_ms / 1e3 for state in states if state.spec.target.p99_ms}
 
 
 def word(state: ModelState) -> str:

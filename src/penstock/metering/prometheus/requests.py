@@ -1,7 +1,7 @@
 """Requests by outcome, and each version's times, batches and queue."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from penstock.metering.book import Book
@@ -25,7 +25,10 @@ def errors(ledger: Ledger, books: list[Book]) -> Errors:
     return found
 
 
-def families(books: list[Book], errors: Errors) -> "Iterator[Metric]":
+def families(
+    books: list[Book], errors: Errors, targets: Mapping[tuple[str, str], float]
+) -> "Iterator[Metric]":
+    """``targets``: seconds, of those versions that have one."""
     labels = (*VERSION, "outcome", "reason")
     yield counter("requests", "Requests by outcome and reason.", labels, _outcomes(books, errors))
     keyed = [((book.model, book.version), book) for book in books]
@@ -36,6 +39,12 @@ def families(books: list[Book], errors: Errors) -> "Iterator[Metric]":
         ("batch_rows", "Batches: rows in each.", "rows"),
     ):
         yield histogram(name, help_, VERSION, [(key, getattr(book, attribute)) for key, book in keyed])
+    yield counter(
+        "requests_over_target",
+        "Answered requests that took longer than the target of the 99th percentile.",
+        VERSION,
+        [(key, book.request.above(targets[key])) for key, book in keyed if key in targets],
+    )
     yield counter("rows", "Rows inferred.", VERSION, [(key, book.rows.sum) for key, book in keyed])
     yield counter("batches", "Batches run.", VERSION, [(key, book.rows.count) for key, book in keyed])
     yield gauge(
