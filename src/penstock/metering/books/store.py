@@ -15,7 +15,7 @@ from penstock.metering.books.file import connect, connect_memory, lock, move_asi
 from penstock.metering.books.reading import Spent
 from penstock.metering.books.schema import transaction
 from penstock.metering.books.series import Point, points
-from penstock.metering.books.tables import HOUR, MACHINE, USAGE, machine_row, usage_rows
+from penstock.metering.books.tables import HOUR, MACHINE, USAGE, machine_row, text, usage_rows
 from penstock.metering.charges import Span
 from penstock.metering.entry import Entry
 from penstock.metering.events import Event
@@ -62,7 +62,7 @@ class Books:
         """Add to the minutes in which the spans began; all of it or nothing."""
         usage = [row for span in spans for row in usage_rows(span, self.site)]
         machine = [machine_row(span, self.site) for span in spans]
-        befell = [(event.at, event.model, event.version, event.what, event.detail) for event in events]
+        befell = [(event.at, event.model, event.version, event.what, text(event.detail)) for event in events]
 
         def work(books: sqlite3.Connection) -> None:
             with transaction(books):
@@ -132,66 +132,6 @@ class Books:
             with suppress(sqlite3.Error):
                 self._books.close()
             self._books = None
-
-
-_NEW_EVENT, befell)
-                    books.execute(_OLD_EVENTS, (MOST_EVENTS,))
-
-        self._do(work)
-
-    def read(self, since: float, until: float) -> list[Entry]:
-        """Sums for each site and currency, of every minute, hour or day that lies in it, if only in part."""
-        return self._do(lambda books: reading.whole(books, since, until))
-
-    def series(self, model: str, since: float, until: float, width: int) -> list[Point]:
-        """One model in pieces of ``width`` seconds (minutes, hours or days), the earliest first."""
-        return points(self._do(lambda books: reading.pieces(books, since, until, width, model)), model, width)
-
-    def events(self, model: str, since: float = 0.0, limit: int = 1000) -> list[Event]:
-        """The newest of a model's from then on, the earliest first."""
-        return self._do(lambda books: reading.events(books, model, since, limit))
-
-    def recent(self, now: float) -> list[Spent]:
-        """What each tenant spent here in each minute of the last hour."""
-        return self._do(lambda books: reading.spent(books, self.site, now - HOUR, now))
-
-    def age(self, now: float, steps: int = 4) -> bool:
-        """Make at most so many hours or days coarser; True where more may be left.
-
-        To be called every minute or so; others get their turn between the steps.
-        """
-        return all(self._do(lambda books: ageing.step(books, now)) for _ in range(steps))
-
-    def close(self) -> None:
-        """Give the file back; the second time does nothing."""
-        with self._lock:
-            if self._books is not None:
-                with suppress(sqlite3.Error):
-                    self._books.close()
-                self._books = None
-            if self._held is not None:
-                self._held.close()
-
-    def _do(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        with self._lock:
-            if self._books is None:
-                raise BooksFailed("the books are closed; open them again")
-            try:
-                try:
-                    return work(self._books)
-                except sqlite3.DatabaseError as error:
-                    if self.path is None or not damaged(error):
-                        raise
-                    return work(self._begin_anew(self.path, error))
-            except (sqlite3.Error, OSError) as error:
-                raise BooksFailed(f"the books in {self.path or 'memory'}: {error}") from None
-
-    def _begin_anew(self, path: Path, error: sqlite3.Error) -> sqlite3.Connection:
-        if self._books is not None:
-            self._books.close()
-        move_aside(path, error)
-        self._books = connect(path)
-        return self._books
 
 
 _NEW_EVENT = "INSERT INTO events (at, model, version, what, detail) VALUES (?, ?, ?, ?, ?)"

@@ -68,7 +68,7 @@ MACHINE = Table(
 def usage_rows(span: Span, site: str) -> list[Row]:
     """For ``USAGE.upsert``: one for each payer, in the minute in which the span began."""
     key = (MINUTE, minute(span.start), site, span.took.currency)
-    return [(*key, *used.payer, *_use(used)) for used in span.used]
+    return [(*key, *map(text, used.payer), *_use(used)) for used in span.used]
 
 
 def machine_row(span: Span, site: str) -> Row:
@@ -114,6 +114,11 @@ def took(currency: str, methods: str, sums: Row) -> Took:
 def minute(at: float) -> int:
     """The start of its minute."""
     return int(at // MINUTE) * MINUTE
+
+
+def text(words: str) -> str:
+    """Such that SQLite can hold it: callers may send anything as a name."""
+    return words if words.isascii() else words.encode(errors="backslashreplace").decode()
 
 
 def _use(used: Used) -> Row:
