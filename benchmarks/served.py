@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -81,13 +81,19 @@ def _text(path: Path) -> str:
 
 
 @contextmanager
-def serving(repository: Path, core: int | None = None) -> Iterator[Served]:
-    """A server of these models, on one core or on all; not yet ready, so that others may load meanwhile."""
+def serving(
+    repository: Path, core: int | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """A server of these models, on one core or on all; not yet ready, so that others may load meanwhile.
+
+    ``settings`` are environment variables.
+    """
     ports = ["--http-port", "0", "--grpc-port", "-1"]
     command = [sys.executable, "-m", "penstock", "serve", str(repository), *ports, "--log-format", "json"]
     pinned = ["taskset", "-c", str(core)] if core is not None else []
     clean = [name for name in os.environ if name.startswith("PENSTOCK_")]
-    bare = ["env", *(word for name in clean for word in ("-u", name))] if clean else []
+    given = [f"{name}={value}" for name, value in (settings or {}).items()]
+    bare = ["env", *(word for name in clean for word in ("-u", name)), *given] if clean or given else []
     server = Served([*bare, *pinned, *command])
     try:
         yield server

@@ -16,7 +16,7 @@ from time import monotonic
 from penstock.core.errors import BadSetting
 from penstock.core.ports import Handler
 from penstock.core.sizes import size
-from penstock.doors import access
+from penstock.doors import access, billing
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys
 from penstock.doors.http import HttpDoor
@@ -24,6 +24,8 @@ from penstock.metering import prometheus, trace
 from penstock.metering.budget import Budgets
 from penstock.metering.ledger import Ledger
 from penstock.metering.meter import Meter
+from penstock.metering.shelf import open_shelf
+from penstock.metering.survey import Terms, survey, warn
 from penstock.repository.local import LocalStore
 from penstock.serving import budgeted
 from penstock.serving.catalog import Catalog
@@ -42,6 +44,9 @@ _EXPIRY, _IDLE = 0.02, 0.05
 A look that finds nothing to do costs some 0.1 ms of a processor that has to be woken for it.
 """
 
+_LAST_ENTRY = 5.0
+"""Seconds that the books may take to close; a disk that hangs keeps nobody."""
+
 
 class Server:
     """``start`` brings it up, ``stop`` takes it down and loses nothing that was accepted."""
@@ -53,7 +58,8 @@ class Server:
         self.http_port = 0
         self.grpc_port = -1
         self.ledger = Ledger()
-        self.meter = Meter(self.ledger)
+        self.budgets = Budgets(settings.budgets, settings.price.currency)
+        self.meter = Meter(self.ledger, self.budgets, settings.meter.every_s)
         self.catalog = Catalog()
         store = LocalStore(Path(settings.repository), settings.model)
         watch = settings.watch
@@ -66,7 +72,6 @@ class Server:
             rules=_rules(settings.memory),
         )
         gateway = Gateway(self.catalog, self.ledger.refused, self.models.cold)
-        self.budgets = Budgets(settings.budgets, settings.price.currency)
         answering = budgeted.wrap(gateway, self.budgets, self.ledger.refused)
         self._traced = trace.wrap(answering, settings.trace.otlp)
         self.handler: Handler = access.wrap(self._traced, settings.log.access)
@@ -78,6 +83,7 @@ class Server:
                 lambda accept: prometheus.render(
                     self.ledger, self.models.states(), accept, self.meter, self.budgets.status()
                 ),
+                billing.routes(self.meter.bill, lambda: self.meter.equipment.price_from),
             ),
             self.models.cold.signature,
             self._keys,
@@ -91,6 +97,7 @@ class Server:
     async def start(self) -> None:
         """Load what the repository holds, then listen; raises BadSetting where that is not possible."""
         listening = self.settings.server
+        await self._start_meter()
         await self.models.start(watching=self.settings.watch.enabled)
         self._expire()
         try:
@@ -108,6 +115,16 @@ class Server:
         gc.set_threshold(50_000, 20, 50)
         # A thread that has finished a batch waits at most so long for the loop to let it say so.
         sys.setswitchinterval(_SWITCH)
+
+    async def _start_meter(self) -> None:
+        settings = self.settings
+        terms = Terms(
+            meter=settings.meter, price=settings.price, energy=settings.energy, carbon=settings.carbon
+        )
+        equipment = await asyncio.to_thread(survey, terms)
+        warn(settings.budgets, equipment)
+        shelf = await asyncio.to_thread(open_shelf, settings.meter, settings.repository)
+        await self.meter.start(equipment, shelf)
 
     async def _start_grpc(self, listening: Listening) -> None:
         from penstock.doors import v2_grpc
@@ -138,6 +155,9 @@ class Server:
                 await self.models.close()
         if self._expiry is not None:
             self._expiry.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_ENTRY):
+                await self.meter.stop()
         await asyncio.to_thread(trace.shutdown, self._traced)
 
     def _expire(self) -> None:

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -195,7 +195,7 @@ def _from_environ(environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
 
 def _parsed(name: str, text: str, kind: Any) -> Any:
     """The text as the setting's type: plain for texts, numbers and booleans, TOML for the rest."""
-    if get_origin(kind) is UnionType and get_args(kind)[1:] == (type(None),):
+    if get_origin(kind) in (Union, UnionType) and get_args(kind)[1:] == (type(None),):
         kind = get_args(kind)[0]
     base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if base in (int, float, bool):

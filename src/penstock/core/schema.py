@@ -32,7 +32,7 @@ def convert(values: Mapping[str, Any], into: type[T], where: str) -> T:
 
 def _sentence(message: str, values: Mapping[str, Any], into: type[msgspec.Struct]) -> str:
     """The message of msgspec, led by the key, and with what is allowed or what was found."""
-    text, _, path = message.replace("`", "").partition(" - at ")
+    text, _, path = message.replace("`", "").replace(" | null", "").partition(" - at ")
     key, found, allowed = _found(path.removeprefix("$").removeprefix("."), values, into)
     if text.startswith("Invalid enum value"):
         have = ", ".join(map(str, _words(allowed)))

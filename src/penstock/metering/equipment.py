@@ -1,0 +1,80 @@
+"""What the meter knows of the machine: its counters, its price, and how much of it is ours."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from penstock.metering.carbon import Grid, Steady
+from penstock.metering.energy.probe import Joules, Part, Probe
+
+
+class Reading(Struct, frozen=True):
+    """What this server's share of the machine took since the last reading; None is not known."""
+
+    cpu: Joules | None
+    gpu: Joules | None
+    grams: float | None
+    """CO2-equivalents of a kWh, now."""
+    methods: frozenset[str] = frozenset()
+    """How it was told."""
+
+
+class Equipment:
+    """Reading blocks for some milliseconds, or longer where the grid is asked; it belongs to one thread."""
+
+    def __init__(
+        self,
+        *,
+        cores: float = 1.0,
+        gpus: float = 0.0,
+        share: float = 1.0,
+        pue: float = 1.0,
+        probes: Sequence[Probe] = (),
+        cpu_per_hour: float | None = None,
+        gpu_per_hour: float | None = None,
+        currency: str = "",
+        embodied: float | None = None,
+        grid: Grid | None = None,
+        price_from: str = "",
+        pue_from: str = "",
+    ) -> None:
+        """All are of the whole machine; ``share`` of it is ours. ``embodied``: grams a second."""
+        self.cores = cores * share
+        self.gpus = gpus * share
+        self.cpu_per_s = None if cpu_per_hour is None else cpu_per_hour * share / 3600.0
+        self.gpu_per_s = None if not gpus or gpu_per_hour is None else gpu_per_hour * share / 3600.0
+        self.currency = currency
+        self.price_from = price_from
+        """Where the price comes from, in words; empty where none is known."""
+        self.pue, self.pue_from = pue, pue_from
+        self.embodied = None if embodied is None else embodied * share
+        self._probes = probes
+        self._factor = share * pue
+        self._last: list[Joules | None] = [None] * len(probes)
+        self.grid = grid or Steady(None, "")
+
+    @property
+    def metered(self) -> bool:
+        """Something tells its energy."""
+        return bool(self._probes)
+
+    def idle_watts(self, part: Part) -> float | None:
+        """What that part takes with nothing to do, where all its counters know."""
+        known = [probe.idle_watts for probe in self._probes if probe.part == part]
+        told = [watts for watts in known if watts is not None]
+        return sum(told) * self._factor if told and len(told) == len(known) else None
+
+    def read(self) -> Reading:
+        """Since the last reading; the first one tells nothing."""
+        spent = {"cpu": Joules(), "gpu": Joules()}
+        silent = {"cpu", "gpu"} - {probe.part for probe in self._probes}
+        for at, probe in enumerate(self._probes):
+            now, before = probe.joules(), self._last[at]
+            self._last[at] = now
+            if now is None or before is None:
+                silent.add(probe.part)  # a part of them would pass for all
+            else:
+                spent[probe.part] += (now - before) * self._factor
+        cpu, gpu = (None if part in silent else spent[part] for part in ("cpu", "gpu"))
+        methods = frozenset(probe.method for probe in self._probes if probe.part not in silent)
+        return Reading(cpu, gpu, self.grid.grams(), methods)

@@ -1,0 +1,57 @@
+"""The machine looked over once, at the start: processors and GPUs, counters, price, grid, and our share."""
+
+import logging
+import os
+
+from msgspec import Struct
+
+from penstock.core.terms import Budgets, Carbon, EnergyTerms, Metering, Price
+from penstock.metering import carbon
+from penstock.metering.budget import needs
+from penstock.metering.energy import opening
+from penstock.metering.equipment import Equipment
+from penstock.metering.price import catalogue, instance, share
+from penstock.metering.price.rates import price
+
+log = logging.getLogger("penstock.meter")
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What the settings say of it."""
+
+    meter: Metering = Metering()
+    price: Price = Price()
+    energy: EnergyTerms = EnergyTerms()
+    carbon: Carbon = Carbon()
+
+
+def survey(terms: Terms) -> Equipment:
+    """Blocks, for seconds where drivers are loaded; raises BadSetting where the terms cannot hold here."""
+    cores, gpus = os.cpu_count() or 1, opening.gpu_count()
+    found = price(
+        terms.price, cores=cores, gpus=gpus, instance=instance.find(terms.price), catalogue=catalogue.load
+    )
+    pue, pue_from = opening.pue(terms.energy, opening.cloud())
+    return Equipment(
+        cores=cores,
+        gpus=gpus,
+        share=share.mine(terms.meter.share),
+        pue=pue,
+        pue_from=pue_from,
+        probes=opening.probes(terms.energy),
+        cpu_per_hour=found.cpu_per_hour if found else None,
+        gpu_per_hour=found.gpu_per_hour if found else None,
+        currency=found.currency if found else "",
+        price_from=found.source if found else "",
+        embodied=carbon.embodied(terms.carbon),
+        grid=carbon.grid(terms.carbon),
+    )
+
+
+def warn(budgets: Budgets, equipment: Equipment) -> None:
+    """Say so where a budget can never be spent, since what it is in is not known here."""
+    needed = needs(budgets)
+    if "money" in needed and equipment.cpu_per_s is None:
+        log.warning("budgets in money do nothing: no price is known; give [price] per_hour")
+    if "energy" in needed and not equipment.metered:
+        log.warning("budgets in joules do nothing: nothing tells the energy; see [energy] probe")
