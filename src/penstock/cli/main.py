@@ -17,6 +17,7 @@ VERBS = {
     "models": ("penstock.cli.models", "Show a server's models: versions, states, where they run, how fast."),
     "infer": ("penstock.cli.infer", "Ask a model, and print its answer."),
     "bench": ("penstock.cli.bench", "Load a model, and show requests/s and latency percentiles."),
+    "bill": ("penstock.cli.bill", "Show who used what, and what it cost in money and energy."),
     "optimize": ("penstock.cli.optimize", "Find the cheapest way to run a model that keeps its answers."),
     "profile": ("penstock.cli.profile", "Measure a version on this machine, over layouts and batch sizes."),
     "key": ("penstock.cli.key", "Make an API key, and the line for the settings that admits it."),
