@@ -271,6 +271,17 @@ def test_what_the_books_hold_of_the_last_hour_goes_on_to_count():
     assert [ask(made) is None for _ in range(5)] == [True] * 4 + [False]
 
 
+def test_an_entry_that_has_not_ended_counts_as_of_now():
+    made = budgets(a=Budget(queries_per_hour=10))
+    made.restore("a", -30.0, 4, None, None)
+    made.restore("a", -90.0, 5, None, None)
+    assert standing(made, "queries").used == 9
+    made.clock.advance(60 * 60)
+    assert standing(made, "queries").used == 9
+    made.clock.advance(60)
+    assert standing(made, "queries").used == 0
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 500), min_size=1, max_size=60), st.integers(1, 20), st.floats(0, 59))
 def test_a_restart_gives_nobody_more(steps, limit, boot):

@@ -121,7 +121,7 @@ class Purse:
     def put(self, now: float, ago: float, queries: int, money: float | None, joules: float | None) -> None:
         """What was used so many seconds ago."""
         self.turn(now)
-        back = self._minute - int((now - ago) // MINUTE)
+        back = max(0, self._minute - int((now - ago) // MINUTE))
         used = {"queries": queries, "money": money, "joules": joules}
         for each in self.allowances:
             each.hour.put(used[each.what] or 0.0, back)

@@ -1,5 +1,6 @@
 """A sum over the last hour, kept by minutes."""
 
+from bisect import bisect_left
 from collections import deque
 from math import fsum
 
@@ -37,7 +38,5 @@ class Hour:
     def until_below(self, limit: float) -> int:
         """Minutes that have to end until the total is below a limit, if nothing is added."""
         minutes = [*self._past, self.total - self._settled]
-        for ended in range(1, len(minutes)):
-            if fsum(minutes[ended:]) < limit:
-                return ended
-        return len(minutes)
+        ends = range(len(minutes))
+        return bisect_left(ends, True, lo=1, key=lambda ended: fsum(minutes[ended:]) < limit)
