@@ -3,10 +3,12 @@
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc
 
 from penstock.client import ServerError
 from penstock.doors.auth import digest
 from penstock.testing import running
+from tests.e2e.process import serving as serving_process
 
 KEYS = {
     digest("a"): {"role": "infer", "tenant": "team-a"},
@@ -88,3 +90,30 @@ def test_a_pipelines_steps_are_one_query(folder):
         with pytest.raises(ServerError, match="requests without a tenant have used 2 of 2") as caught:
             client.infer("twice", {"x": x})
     assert caught.value.status == 429
+
+
+def test_both_doors_take_from_one_budget_and_the_log_warns(folder):
+    """As a user would set it: by the environment, over HTTP and gRPC, in a process of its own."""
+    settings = {
+        f"keys_{digest('a')}": '{ role = "infer", tenant = "team-a" }',
+        "budgets": '{ "*" = { queries_per_hour = 4, warn = 0.5 } }',
+        "meter_file": "none",
+    }
+    tensor = tritonclient.grpc.InferInput("x", [1, 2], "FP32")
+    tensor.set_data_from_numpy(np.ones((1, 2), np.float32))
+    with serving_process(folder, **settings) as server:
+        with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
+            for _ in range(2):
+                client.infer("echo", [tensor], headers={"x-api-key": "a"})
+                told = httpx.post(
+                    f"{server.url}/v2/models/echo/infer", json=BODY, headers={"x-api-key": "a"}, timeout=30
+                )
+                assert told.status_code == 200
+            with pytest.raises(tritonclient.grpc.InferenceServerException) as caught:
+                client.infer("echo", [tensor], headers={"x-api-key": "a", "tenant": "b"})
+        assert caught.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
+        assert "tenant 'team-a' has used 4 of 4 queries" in caught.value.message()
+        warned = [line for line in server.lines if line.get("logger") == "penstock.budgets"]
+    assert [(line["tenant"], line["budget"], line["share"]) for line in warned] == [
+        ("team-a", 'budgets."*".queries_per_hour', 0.5)
+    ]
