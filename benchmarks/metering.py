@@ -151,9 +151,12 @@ def judge(rows: list[Row]) -> list[Row]:
         ("charging a request, µs", 2.0, charging),
         ("served, batch of 1, µs", 2.0, us["served, batch of 1"]),
         ("served, batch of 32, µs", 32 * 0.35 + 2.0, us["served, batch of 32"]),
-        ("all bills against the machine's cost, % off", 1.0, max(row["off, %"] for row in bills)),
+        (
+            "all bills against the machine's cost by the clock, % off",
+            1.0,
+            max(row["off, %"] for row in bills),
+        ),
         ("… against its energy, % off", 1.0, max(row["energy off, %"] for row in bills)),
-        ("… and its time against the clock, % off", 1.0, max(row["time off, %"] for row in bills)),
     ]
     return [
         {"name": name, "aim": f"at most {aim:g}", "got": round(got, 4), "met": got <= aim}
