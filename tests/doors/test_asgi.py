@@ -177,3 +177,72 @@ def test_a_broken_route_of_ours_answers_json_once(caplog):
         own.models.raises = None
         assert caller.ask(get("/v2/models/echo")).status == 200
     assert "KeyError: 'a bug'" in caplog.text
+
+
+def test_an_app_is_held_to_the_pace_of_its_reader():
+    written = []
+
+    async def app(scope, receive, send):
+        await start(send)
+        for number in range(200):
+            await part(send, b"." * 100_000, True)
+            written.append(number)
+
+    with serving(app) as own, own.caller(receive_buffer=4096) as caller:
+        caller.send(get("/"))
+        until(lambda: written)
+        seen = -1
+        while seen != len(written):  # until it stands still
+            seen = len(written)
+            own.run(asyncio.sleep(0.1))
+        assert seen < 150
+        assert len(caller.answer().body) == 20_000_000
+        assert caller.ask(infer()).status == 200
+
+
+def test_a_reader_who_never_reads_an_endless_answer_is_cut_off():
+    cancelled = []
+
+    async def app(scope, receive, send):
+        await start(send)
+        try:
+            while True:
+                await part(send, b"." * 100_000, True)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    with house(write_timeout_s=0.2) as own, own.caller(receive_buffer=4096) as caller:
+        own.door._app = app
+        caller.send(get("/"))
+        until(lambda: cancelled == [True])
+        until(lambda: own.connections() == 0)
+
+
+def test_an_app_may_have_the_connection_closed_after_its_answer():
+    async def app(scope, receive, send):
+        await start(send, 200, (b"Connection", b"close"))
+        await part(send, b"abc", False)
+
+    with serving(app) as own, own.caller() as caller:
+        answer = caller.ask(get("/"))
+        assert (answer.headers["connection"], answer.body) == ("close", b"abc")
+        assert caller.closed()
+
+
+def test_an_answer_that_is_given_up_halfway_is_cut_and_nothing_follows():
+    tasks = []
+
+    async def app(scope, receive, send):
+        tasks.append(asyncio.current_task())
+        await start(send)
+        await part(send, b"abc", True)
+        await asyncio.sleep(60)
+
+    with serving(app) as own, own.caller() as caller:
+        caller.send(get("/"))
+        until(lambda: tasks)
+        own.call(tasks[0].cancel)
+        with pytest.raises((EOFError, ConnectionResetError)):
+            caller.answer()
+        until(lambda: own.connections() == 0)

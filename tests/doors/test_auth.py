@@ -16,7 +16,6 @@ LOAD = "/v2/repository/models/echo/load"
 
 INFER_ROUTES = [
     infer(),
-    get("/"),
     get("/v2"),
     get("/v2/models"),
     get("/v2/models/stats"),

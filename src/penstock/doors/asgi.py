@@ -35,6 +35,10 @@ async def run(app: App, connection: "Connection", head: "Head", body: bytes, *, 
     try:
         await app(_scope(head, https), receive, answer.send)
         answer.end()
+    except asyncio.CancelledError:
+        if answer.started:  # no other answer may follow in its middle
+            answer.cut()
+        raise
     except Exception:
         if not answer.started:
             raise
@@ -61,7 +65,11 @@ def _scope(head: "Head", https: bool) -> Event:
 
 
 class _Answer:
-    """Writes ASGI events: the length is sent if the app says it, else chunks."""
+    """Writes ASGI events: the length is sent if the app says it, else chunks.
+
+    ``send`` waits for a client that reads slowly, so an app that goes on and on is held to its pace.
+    An app that says ``connection: close`` has the connection closed after its answer.
+    """
 
     def __init__(self, connection: "Connection", head_only: bool) -> None:
         self.started = False
@@ -75,7 +83,10 @@ class _Answer:
         if event["type"] == "http.response.start":
             self._start(event)
         elif event["type"] == "http.response.body":
-            self._body(event.get("body", b""), more=event.get("more_body", False))
+            more = event.get("more_body", False)
+            self._body(event.get("body", b""), more=more)
+            if more:
+                await self._connection.drained()
 
     def _start(self, event: Event) -> None:
         status = event["status"]
@@ -83,8 +94,9 @@ class _Answer:
         self._chunked = not any(name == b"content-length" for name, _ in headers) and status not in (204, 304)
         if self._chunked:
             headers.append((b"transfer-encoding", b"chunked"))
-        self._keep = self._connection.keep_alive()
-        if not self._keep:
+        closes = (b"connection", b"close") in headers
+        self._keep = self._connection.keep_alive() and not closes
+        if not self._keep and not closes:
             headers.append((b"connection", b"close"))
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         phrase = HTTPStatus(status).phrase.encode()

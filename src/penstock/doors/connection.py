@@ -56,6 +56,7 @@ class Connection(asyncio.Protocol):
     """Made per connection by ``HttpDoor``, which also calls ``check`` once a second."""
 
     __slots__ = (
+        "_blocked",
         "_blocked_since",
         "_closing",
         "_door",
@@ -93,6 +94,8 @@ class Connection(asyncio.Protocol):
         self._driving = False
         self._reading = True
         self._blocked_since: float | None = None
+        self._blocked: asyncio.Future[None] | None = None
+        """Somebody who waits until the client has read."""
         self._unread = 0
         """Bytes that waited for the client to read them when writing was paused."""
         self._closing = False
@@ -132,6 +135,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._blocked_since = None
+        if self._blocked is not None and not self._blocked.done():
+            self._blocked.set_result(None)
         self._drive()
 
     def data_received(self, data: bytes) -> None:
@@ -312,6 +317,13 @@ class Connection(asyncio.Protocol):
         if not self._closing:
             self._transport.writelines(parts)
 
+    async def drained(self) -> None:
+        """Wait while the client reads more slowly than is written; ``check`` cuts off one who never does."""
+        if self._blocked_since is not None and not self._closing:
+            self._blocked = asyncio.get_running_loop().create_future()
+            await self._blocked
+            self._blocked = None
+
     def finish(self, keep: bool) -> None:
         """The present answer is written."""
         if keep:
@@ -391,6 +403,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
+        self._closing = self.deaf = True
         self._transport.abort()
 
     def _patience(self) -> float:

@@ -29,9 +29,12 @@ def path_of(url: bytes) -> str:
 
 
 def role_of(method: bytes, url: bytes) -> Role | None:
-    """The role that a request needs; None for health, which probes ask without a key."""
+    """The role that a request needs.
+
+    None for health, which probes ask without a key, and for the page, which holds nothing by itself.
+    """
     path = path_of(url)
-    if path.startswith("/v2/health/"):
+    if path.startswith(("/v2/health/", "/penstock/page/")) or path == "/":
         return None
     if path.startswith("/penstock/models/"):  # what others have asked a model
         return "admin"
