@@ -55,6 +55,8 @@ class Book:
         self.failures: Counter[str] = Counter()
         self.failed_seconds = 0.0
         self.refused: Counter[str] = Counter()
+        self.inner = 0
+        """Answers to steps of pipelines, which nobody outside has asked for by themselves."""
         self.last: float | None = None
         """When the last batch was answered, on the book's clock."""
         self._clock = clock
@@ -87,6 +89,8 @@ class Book:
                 account = self._tenants.get(tenant) or self.account(tenant)
                 if entry.reply is not None:
                     account.queries += 1
+            elif entry.reply is not None:
+                self.inner += 1
             rows = entry.rows
             account.rows += rows
             account.queued += started - entry.arrived

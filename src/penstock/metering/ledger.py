@@ -103,10 +103,14 @@ class Ledger:
 
     def books(self) -> list[Book]:
         """Every book kept, up to date, by model and version; those of unloaded versions too."""
-        found = sorted((self._live | self._retired).items())
-        for _, book in found:
+        found = self.kept()
+        for book in found:
             book.fold()
-        return [book for _, book in found]
+        return found
+
+    def kept(self) -> list[Book]:
+        """The same as they are, for whoever folds them a few at a time: each takes up to 0.1 ms."""
+        return [book for _, book in sorted((self._live | self._retired).items())]
 
     def statistics(self, model: str = "", version: str = "") -> tuple[Statistics, ...]:
         """Of the versions loaded now, by model and version; empty arguments mean all."""

@@ -1,0 +1,156 @@
+"""The page's events on their way to whoever looks: one tick a second for all, and none for nobody.
+
+The wire format is the HTML standard's (section 9.2, server-sent events).
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from penstock.core.errors import Overloaded, ShuttingDown
+from penstock.dashboard.feed import Feed
+from penstock.dashboard.words import Hello
+
+log = logging.getLogger("penstock.page")
+
+VIEWERS = 64
+"""At once; more are refused."""
+FIRST = 0.2
+"""Seconds to the first tick after nobody looked."""
+BEAT = 15.0
+"""Seconds of silence after which a comment says that the connection lives."""
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would keep events until it has a buffer full of them
+    (b"connection", b"close"),
+)
+
+
+def frame(name: str, value: Any) -> bytes:
+    """One event; JSON has no line breaks of its own."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(value))
+
+
+class Hub:
+    """Lives on the event loop; works only while somebody looks."""
+
+    def __init__(self, feed: Feed, *, most: int = VIEWERS, every: float = 1.0, first: float = FIRST) -> None:
+        """``every`` and ``first``: seconds between ticks, and to the first one."""
+        self.viewers: set[asyncio.Task[Any]] = set()
+        self.closed = False
+        self.number = 0
+        """Of the last frame."""
+        self.frame = b""
+        self.turn = asyncio.Event()
+        """Set when there is another frame, or none will come; then there is another event."""
+        self._feed = feed
+        self._most = most
+        self._every = every
+        self._first = first
+        self._ticking: asyncio.Task[None] | None = None
+        self._failing = False
+
+    def check(self) -> None:
+        """Raises Overloaded or ShuttingDown where nobody else may look."""
+        if self.closed:
+            raise ShuttingDown("the server is stopping")
+        if len(self.viewers) >= self._most:
+            raise Overloaded(f"{self._most} pages look already, the limit here; close one of them")
+
+    def join(self, viewer: asyncio.Task[Any]) -> None:
+        """A task that will take frames."""
+        self.viewers.add(viewer)
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick())
+
+    def leave(self, viewer: asyncio.Task[Any]) -> None:
+        """It takes no more."""
+        self.viewers.discard(viewer)
+
+    async def close(self, patience: float = 0.1) -> None:
+        """End all streams; whoever has not read what came before is cut off after so many seconds."""
+        self.closed = True
+        self._wake()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self.viewers:
+            await asyncio.wait(self.viewers, timeout=patience)
+        for viewer in self.viewers:
+            viewer.cancel()
+
+    def _wake(self) -> None:
+        self.turn.set()
+        self.turn = asyncio.Event()
+
+    async def _tick(self) -> None:
+        """Until nobody has looked for a whole turn: a page that is loaded again finds all as it was."""
+        loop = asyncio.get_running_loop()
+        try:
+            due = loop.time() + self._first
+            await self._feed.begin()
+            while self.viewers:
+                await asyncio.sleep(due - loop.time())
+                await self._publish()
+                due = max(due, loop.time() - self._every / 2) + self._every
+        except Exception:
+            log.exception("the page's figures end; whoever looks next begins anew")
+        finally:
+            self._feed.end()
+            self._ticking = None
+            self.frame = b""
+
+    async def _publish(self) -> None:
+        try:
+            self.frame = frame("tick", await self._feed.tick())
+        except Exception:
+            if not self._failing:
+                log.exception("the page's figures could not be worked out")
+            self._failing = True
+            return
+        self._failing = False
+        self.number += 1
+        self._wake()
+
+
+class Stream(Response):
+    """Hello, and then the newest frame as often as there is another one and the viewer has read the last."""
+
+    def __init__(self, hub: Hub, hello: Hello) -> None:
+        super().__init__()
+        self._hub = hub
+        self._hello = frame("hello", hello)
+        self._seen = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Until the viewer goes, by which this is cancelled, or the server stops."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._hub.join(task)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            part = self._hello
+            while part:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+                part = await self._next()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._hub.leave(task)
+
+    async def _next(self) -> bytes:
+        """The newest frame that was not sent, or a comment; nothing at the end."""
+        hub = self._hub
+        while not hub.closed:
+            if hub.frame and hub.number != self._seen:
+                self._seen = hub.number
+                return hub.frame
+            try:
+                async with asyncio.timeout(BEAT):
+                    await hub.turn.wait()
+            except TimeoutError:
+                return b": nothing new\n\n"
+        return b""

@@ -1,0 +1,146 @@
+"""What the page is told, event by event; a key whose value is the default is left out."""
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+May: TypeAlias = Literal["admin", "infer", "all"]
+"""What the viewer's key allows; ``all`` where there are no keys."""
+
+
+class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The first event."""
+
+    name: str
+    version: str
+    site: str
+    started: float
+    """Seconds since the epoch, as is ``now``."""
+    now: float
+    currency: str = ""
+    may: May
+
+
+class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine and what this server, with the processes of its models, takes of it."""
+
+    processor: str = ""
+    cores: int = 0
+    cpu: float = 0.0
+    """Part of the cores that was busy for us."""
+    memory_bytes: int = 0
+    """Resident."""
+    memory_limit: int = 0
+    """For all models together; 0: none."""
+    busy: float = 0.0
+    """Core-seconds that were charged over those that there were, in the last entry of the books."""
+
+
+class Cost(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Money."""
+
+    currency: str = ""
+    per_hour: float | None = None
+    """The machine, or our share of it."""
+    per_1000: float | None = None
+    """Queries of the last hour, with what was idle."""
+    marginal_per_1000: float | None = None
+    """Without it."""
+    source: str = ""
+    """Where the price comes from."""
+
+
+class Energy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Watts of the last entry of the books, and joules and grams for 1,000 queries of the last hour."""
+
+    watts: float | None = None
+    low: float | None = None
+    """Of the watts, as is ``high``."""
+    high: float | None = None
+    per_1000: float | None = None
+    method: str = ""
+    grams_per_1000: float | None = None
+    intensity: float | None = None
+    """Grams of CO2-equivalents for a kWh."""
+
+
+class Standing(Struct, frozen=True, omit_defaults=True):
+    """How much of a budget is used."""
+
+    what: str
+    used: float = 0.0
+    """As a part of the limit."""
+    limit: float = 0.0
+    """In an hour."""
+
+
+class Tenant(Struct, frozen=True, omit_defaults=True):
+    """Who asks."""
+
+    name: str
+    queries: int = 0
+    """In the last hour."""
+    budget: tuple[Standing, ...] = ()
+
+
+class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One version; ``core.types.ModelState`` and what became of its requests."""
+
+    name: str
+    version: str
+    state: str
+    live: bool = False
+    reason: str = ""
+    platform: str = ""
+    device: str = ""
+    isolation: str = ""
+    instances: int = 0
+    threads: int = 0
+    restarts: int = 0
+    batched: bool = False
+    batch_cap: int = 0
+    memory_bytes: int = 0
+    run_ms: float = 0.0
+    rate: float = 0.0
+    """Answers a second."""
+    p50_ms: float | None = None
+    """Of the last ten seconds, as are the two others."""
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    target_p99_ms: float | None = None
+    batch: float | None = None
+    """Mean rows of a batch in the last ten seconds."""
+    batches: tuple[tuple[int, int], ...] = ()
+    """Upper bound of rows, and batches of the last minute up to it and over the one before."""
+    queue: int = 0
+    """Rows that wait."""
+    busy: float | None = None
+    """Part of the time in which its instances ran; a run counts when it ends."""
+    errors: dict[str, int] = {}
+    """By reason, since the start."""
+    error_rate: float = 0.0
+    requests: int = 0
+    """Answered since the start."""
+    cost_per_1000: float | None = None
+    """Queries of the last hour, with what was idle; likewise the joules."""
+    joules_per_1000: float | None = None
+    method: str = ""
+
+
+class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything as it is now."""
+
+    at: float
+    """Seconds since the epoch."""
+    seconds: float
+    """Over which rates were taken."""
+    ready: bool = False
+    machine: Machine
+    rate: float = 0.0
+    """Answers a second; those to a pipeline's steps count with their models alone."""
+    errors: float = 0.0
+    """A second."""
+    cost: Cost
+    energy: Energy
+    tenants: tuple[Tenant, ...] = ()
+    models: tuple[Model, ...] = ()
