@@ -40,9 +40,15 @@ def test_a_nitro_machine_says_its_type(tmp_path: Path) -> None:
     assert Instance(vendor="aws", type="c5.large", region="eu-west-1") == found
 
 
-@pytest.mark.parametrize("said", [XEN, GOOGLE, AZURE, {}])
+@pytest.mark.parametrize("said", [XEN, GOOGLE, AZURE, {}, {**NITRO, "product_name": "Virtual Machine"}])
 def test_a_machine_that_does_not_say_its_type_is_not_guessed(tmp_path: Path, said: dict[str, str]) -> None:
     assert find(Price(), dmi(tmp_path, **said), {}) is None
+
+
+def test_a_machine_in_a_region_of_the_settings_is_told(tmp_path: Path) -> None:
+    """So that a region which is wrong is an error."""
+    found = find(Price(region="eu-wset-1"), dmi(tmp_path, **NITRO), {"AWS_REGION": "eu-west-1"})
+    assert Instance(vendor="aws", type="c5.large", region="eu-wset-1", told=True) == found
 
 
 def test_none_switches_the_machine_off(tmp_path: Path) -> None:

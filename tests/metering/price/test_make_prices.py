@@ -74,6 +74,21 @@ def test_what_has_no_neighbours_stays_and_nothing_is_left_out() -> None:
     }
 
 
+def test_a_single_type_takes_the_least_of_the_regions_that_cost_the_same() -> None:
+    mended = make_prices.mend({"p4d.24xlarge": {"us-east-1": 36.05, "us-east-2": 0.0, "us-west-2": 32.77}})
+    assert mended == {"p4d.24xlarge": {"us-east-1": -32.77, "us-east-2": -32.77, "us-west-2": 32.77}}
+
+
+def test_fewer_than_three_neighbours_do_not_judge() -> None:
+    few = {
+        "p9.large": {"eu-west-1": 1.1, "sa-east-1": 2.0},
+        "p9.xlarge": {"eu-west-1": 2.0, "sa-east-1": 4.0},
+    }
+    assert few == make_prices.mend(few)
+    few["p9.large"]["eu-west-1"] = 0.0
+    assert make_prices.mend(few)["p9.large"] == {"sa-east-1": 2.0}
+
+
 def test_dedicated_hosts_are_no_instances() -> None:
     assert make_prices.mend({**RIGHT, "c5": {"us-east-1": 4.2}}) == RIGHT
 

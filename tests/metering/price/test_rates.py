@@ -12,12 +12,13 @@ from penstock.metering.price.rates import PriceNow, gpus_part, price
 
 AWS = Vendor(
     "2025-03-02",
-    ["us-east-1"],
-    {"c5.large": [0.08], "g5.xlarge": [1.0], "m6i.large": [0.1], "p9.large": [None]},
+    ["eu-west-1", "us-east-1"],
+    {"c5.large": [None, 0.08], "g5.xlarge": [1.2, 1.0], "m6i.large": [0.15, 0.1]},
 )
 GCP = Vendor("2020-08-30", ["us-central1"], {"n1-standard-4": [0.19], "n2-standard-2": [0.1]})
 CPU = Instance(vendor="aws", type="c5.large", region="us-east-1")
 GPU = Instance(vendor="aws", type="g5.xlarge", region="us-east-1")
+FAR = Instance(vendor="aws", type="g5.xlarge", region="eu-west-1")
 NEW = Instance(vendor="aws", type="c99.large", region="us-east-1")
 GOOGLE = Instance(vendor="gcp", type="n1-standard-4", told=True)
 
@@ -100,6 +101,7 @@ def test_a_setting_that_cannot_be_followed_says_what_would_be_right(
         (Price(per_hour=0.1), None, 1, (0.1, 0.0)),
         (Price(per_hour=0.0), None, 1, (0.0, 0.0)),
         (Price(), GPU, 1, (0.2, 0.8)),
+        (Price(), FAR, 1, (0.3, 0.9)),
         (Price(plan="spot", spot_per_hour=0.3, currency="EUR"), GPU, 1, (0.06, 0.24)),
         (Price(per_hour=2.0), NEW, 1, (0.2, 1.8)),
         (Price(per_hour=2.0), GOOGLE, 1, (0.2, 1.8)),
@@ -108,7 +110,7 @@ def test_a_setting_that_cannot_be_followed_says_what_would_be_right(
 def test_gpus_cost_what_as_many_processors_alone_would_not(
     terms: Price, machine: Instance | None, gpus: int, expected: tuple[float, float]
 ) -> None:
-    """Four vCPUs at 0.05 a vCPU-hour; a machine that is known is split as its listed price is."""
+    """Four vCPUs at 0.05 a vCPU-hour (0.075 in Ireland); a known machine is split as its listed price."""
     assert expected == parts(now(terms, machine, gpus))
 
 
