@@ -124,14 +124,20 @@ def test_what_has_no_price_shows_time_and_shares_and_how_to_give_one() -> None:
     assert lines[0].split() == ["model", "version", "tenant", "queries", "time", "share"]
     assert lines[7].split() == ["idle", "242,957"]
     assert any("[price]" in line for line in lines)
-    assert not any(line.startswith(("cost", "price", "energy", "carbon")) for line in lines)
+    assert any(line.startswith('energy:  Not known; probe = "auto" in [energy]') for line in lines)
+    assert not any(line.startswith(("cost", "price", "carbon")) for line in lines)
+
+
+def test_energy_without_carbon_comes_with_how_to_weigh_it() -> None:
+    found = bill_notes.carbon(made([bills.entry(grams=None)]))
+    assert found == 'Not known; country = "DE", or intensity, in [carbon] says what a kWh emits.'
 
 
 def test_lines_of_one_model_are_told_as_a_part_of_the_whole() -> None:
     lines = text(made([bills.entry()], only={"model": "resnet50"}), 80)
     assert not any(line.startswith("idle") for line in lines)
     assert lines[5].split() == ["total", "88,023", "61,002", "4.850", "1.440", "0.0551", "142.6"]
-    assert "cost:    59 % of the 8.16 USD that the machine cost." in lines
+    assert "cost:    Of the 8.16 USD that the machine cost, 59 %." in lines
 
 
 def test_by_nothing_it_is_one_line() -> None:
@@ -199,6 +205,21 @@ def test_a_column_has_the_same_decimals_and_nothing_becomes_nought() -> None:
     assert column([1234567.0, 4.0]) == ["1,234,567", "4"]
     assert column([1500.0], fewest=2) == ["1,500.00"]
     assert column([0.0, None]) == ["0", "–"]
+    assert column([-1e-17, 5.0]) == ["0.000", "5.000"]
+
+
+def test_small_lines_can_be_told_apart_beside_much_idle_time() -> None:
+    assert column([0.261, 0.0523, 755.6, 755.9], lines=2) == ["0.261", "0.052", "755.600", "755.900"]
+    assert column([1e-5, 755.6], lines=1) == ["<0.0001", "755.6000"]
+
+
+def test_nearly_all_is_not_all() -> None:
+    shown = made([bills.entry()])
+    found = []
+    for idle in (8.16, 8.159, 4.08, 0.001, 0.0):
+        shown["idle"]["cost_marginal"] = idle
+        found.append(bill_notes.cost(shown).removeprefix("In full: ").split(" of ")[0])
+    assert found == ["100 %", "over 99 %", "50 %", "under 1 %", "0 %"]
 
 
 def test_single_amounts_have_three_digits_and_no_exponent() -> None:

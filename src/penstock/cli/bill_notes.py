@@ -103,8 +103,8 @@ def cost(bill: Record) -> str:
     if whole is None or idle is None:
         return ""
     if bill.get("only"):
-        part = _percent(bill["total"].get("cost", 0.0), whole)
-        return f"{part} of the {amount(whole, money(bill.get('currency', '')))} that the machine cost."
+        all_ = amount(whole, money(bill.get("currency", "")))
+        return f"Of the {all_} that the machine cost, {_percent(bill['total'].get('cost', 0.0), whole)}."
     return (
         f"In full: {_percent(idle, whole)} of the money went on idle time, which those bear who used the "
         "machine; marginal is their busy time alone."
@@ -127,7 +127,7 @@ def energy(bill: Record) -> str:
     machine = bill["machine"]
     joules = machine.get("energy_j")
     if joules is None:
-        return ""
+        return 'Not known; probe = "auto" in [energy] reads counters where there are any, and else estimates.'
     seconds = machine["seconds"] * bill.get("metered", 0.0)
     watts = f" ({digits(joules / seconds)} W on average)" if seconds else ""
     low, high = (amount(machine[f"energy_{bound}_j"], JOULES) for bound in ("low", "high"))
@@ -141,7 +141,7 @@ def carbon(bill: Record) -> str:
     machine = bill["machine"]
     grams, joules, made = (machine.get(key) for key in ("carbon_g", "energy_j", "embodied_g"))
     if grams is None:
-        return ""
+        return 'Not known; country = "DE", or intensity, in [carbon] says what a kWh emits.' if joules else ""
     rate = f" at {digits(grams / joules * KWH)} g a kWh" if joules else ""
     making = f", and {amount(made, GRAMS)} for making the machine" if made is not None else ""
     return f"{amount(grams, GRAMS)} CO2e for the energy{rate}{making}."
@@ -169,4 +169,8 @@ SENTENCES: Mapping[str, Callable[[Record], str]] = {
 
 
 def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "0 %"
+    """Nearly all is not all, and nearly nothing not nothing."""
+    percent = 100 * part / whole if whole else 0.0
+    if 0 < percent < 1 or 99 < percent < 100:
+        return "under 1 %" if percent < 1 else "over 99 %"
+    return f"{percent:.0f} %"

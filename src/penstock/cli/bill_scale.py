@@ -12,6 +12,8 @@ TIMES = (86_400, "d"), (3600, "h"), (60, "min"), (1, "s")
 GRAMS: Units = ((1e-6, "µg"), (1.0, "g"), (1e3, "kg"), (1e6, "t"))
 DIGITS = 4
 """That the largest amount of a column shows."""
+MOST_DIGITS = 7
+"""That it may show for the sake of smaller ones."""
 FEWEST = 1e-3
 """Of a unit, in the largest amount of a column, before a smaller unit is taken."""
 
@@ -29,15 +31,28 @@ def unit(amounts: Sequence[float | None], units: Units) -> tuple[float, str]:
     return fitting[-1] if fitting else base if not largest else units[0]
 
 
-def column(amounts: Sequence[float | None], size: float = 1.0, fewest: int = 0) -> list[str]:
+def column(
+    amounts: Sequence[float | None], size: float = 1.0, fewest: int = 0, lines: int | None = None
+) -> list[str]:
     """Amounts with the same decimals (``fewest`` or more), so that they can be added up by eye.
 
+    The first ``lines`` of them get enough decimals to be told apart, however large the others are.
     What is not known is a dash; what would be rounded to nothing says that it is less than can be shown.
     """
     scaled = [None if each is None else each / size for each in amounts]
-    largest = max((abs(each) for each in scaled if each is not None), default=0.0)
-    decimals = max(fewest, DIGITS - 1 - _power(largest)) if largest else fewest
+    overall, leading = _largest(scaled), _largest(scaled[:lines])
+    decimals = fewest
+    if overall is not None:
+        decimals = max(fewest, DIGITS - 1 - overall)
+    if overall is not None and leading is not None:
+        decimals = max(decimals, min(DIGITS - 2 - leading, MOST_DIGITS - 1 - overall))
     return ["–" if each is None else _fixed(each, decimals) for each in scaled]
+
+
+def _largest(amounts: Sequence[float | None]) -> int | None:
+    """The power of ten of the largest; None where there is nothing but nought."""
+    largest = max((abs(each) for each in amounts if each is not None), default=0.0)
+    return _power(largest) if largest else None
 
 
 def ratios(amounts: Sequence[float | None], size: float = 1.0) -> list[str]:
@@ -68,10 +83,9 @@ def duration(seconds: float) -> str:
 
 
 def _fixed(value: float, decimals: int) -> str:
-    text = f"{value:,.{decimals}f}"
-    if value > 0 and not float(text.replace(",", "")):
-        return f"<{10.0**-decimals:.{decimals}f}"
-    return text
+    if abs(value) >= 0.5 * 10.0**-decimals:
+        return f"{value:,.{decimals}f}"
+    return f"<{10.0**-decimals:.{decimals}f}" if value > 0 else f"{0:.{decimals}f}"
 
 
 def _power(value: float) -> int:

@@ -122,7 +122,7 @@ def numbers(bill: Record) -> list[Column]:
 def _times(rows: Sequence[Record], known: Collection[str]) -> Iterator[Column]:
     for key, name in (("cpu_s", "core-s"), ("gpu_s", "GPU-s")):
         if key in known:
-            yield Column(key, "time", name, _blank(rows, column([row.get(key) for row in rows])))
+            yield Column(key, "time", name, _column(rows, [row.get(key) for row in rows]))
 
 
 def _money(rows: Sequence[Record], currency: str) -> Iterator[Column]:
@@ -155,13 +155,20 @@ def _amounts(key: str, head: str, rows: Sequence[Record], field: str, units: Uni
     values = [row.get(field) for row in rows]
     size, name = unit(values, units)
     fewest = 2 if field.startswith("cost") and size == 1 else 0
-    return Column(key, head, name, _blank(rows, column(values, size, fewest)))
+    return Column(key, head, name, _column(rows, values, size, fewest))
 
 
 def _per_1000(key: str, rows: Sequence[Record], field: str, units: Units) -> Column:
     values = [row.get(field) for row in rows]
     size, name = unit(values, units)
     return Column(key, "per 1,000", name, _blank(rows, ratios(values, size)))
+
+
+def _column(
+    rows: Sequence[Record], values: Sequence[float | None], size: float = 1.0, fewest: int = 0
+) -> list[str]:
+    lines = sum("name" not in row for row in rows)
+    return _blank(rows, column(values, size, fewest, lines))
 
 
 def _blank(rows: Sequence[Record], cells: Sequence[str]) -> list[str]:
