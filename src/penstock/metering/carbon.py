@@ -138,14 +138,13 @@ def _host(url: str) -> str:
 def country(code: str) -> Country:
     """By its ISO 3166 code of two or three letters. Raises BadSetting for one that is not in the table."""
     known = countries()
-    found = known.get(code.upper())
-    if found is not None:
-        return found
-    for row in known.values():
-        if row.name.casefold() == code.casefold():
-            code = next(key for key in known if known[key] is row)
-            raise BadSetting(f"carbon.country = {row.name!r}; give its code, {code!r}")
-    raise BadSetting(f"carbon.country = {code!r}; {nearest(code.upper(), sorted(known))}")
+    if code.upper() in known:
+        return known[code.upper()]
+    names = {row.name: key for key, row in known.items() if len(key) == 2}
+    if code.title() in names:
+        raise BadSetting(f"carbon.country = {code!r}; give its ISO 3166 code, {names[code.title()]!r}")
+    near = nearest(code.upper(), sorted(known)) if len(code) < 4 else nearest(code.title(), sorted(names))
+    raise BadSetting(f"carbon.country = {code!r} is no ISO 3166 code of the table; {near}")
 
 
 @cache
@@ -157,6 +156,7 @@ def countries() -> dict[str, Country]:
     for row in rows:
         entry = Country(row["name"], float(row["grams"]), int(row["year"]))
         found[row["alpha_2"]] = found[row["alpha_3"]] = entry
+    found["UK"] = found["GB"]  # ISO has it reserved for the same country
     return found
 
 

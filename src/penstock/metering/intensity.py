@@ -15,8 +15,8 @@ LARGEST = 1 << 20
 MOST = 5000.0
 """Grams for each kWh; the dirtiest grids have some 1,300."""
 NAMES = ("carbonIntensity", "carbon_intensity", "intensity", "actual", "value", "forecast", "data")
-"""Electricity Maps: ``carbonIntensity``; the British grid: ``data.0.intensity.actual``, and ``forecast`` before
-that is known.
+"""Electricity Maps: ``carbonIntensity``; the British grid: ``data.0.intensity.actual``, before that is known
+``forecast``.
 """
 
 

@@ -1,11 +1,12 @@
 """Joules are counted over all packages, through wrap-arounds, or it is said that they are not known."""
 
+from os import geteuid
 from pathlib import Path
 
 import pytest
 
 from penstock.metering.energy.probe import Joules, NullProbe, Probe
-from penstock.metering.energy.rapl import Rapl, open_probe
+from penstock.metering.energy.rapl import MEMORY, PACKAGE, Rapl, open_probe, why_not
 
 RANGE = 262_143_328_850
 
@@ -99,3 +100,47 @@ def test_a_counter_without_a_range_is_not_trusted(root: Path) -> None:
 def test_a_machine_without_counters_cannot_tell(tmp_path: Path) -> None:
     assert open_probe(tmp_path).joules() is None
     assert open_probe(tmp_path / "absent").joules() is None
+
+
+def test_memory_that_has_counters_counts_beside_its_package(root: Path) -> None:
+    zone(root, "intel-rapl:0:1", "dram", 1_000_000)
+    probe = open_probe(root)
+    before = probe.joules()
+    (root / "intel-rapl:0/energy_uj").write_text("6000000\n")
+    (root / "intel-rapl:0:1/energy_uj").write_text("3000000\n")
+    assert used(probe, before) == 3
+
+
+def test_a_reading_says_how_wrong_it_may_be_memory_more_than_packages(root: Path) -> None:
+    zone(root, "intel-rapl:0:1", "dram", 0)
+    probe = open_probe(root)
+    (root / "intel-rapl:0/energy_uj").write_text("15000000\n")
+    (root / "intel-rapl:0:1/energy_uj").write_text("5000000\n")
+    read = probe.joules()
+    assert read is not None
+    assert pytest.approx(
+        (10 * (1 - PACKAGE) + 5 * (1 - MEMORY), 15, 10 * (1 + PACKAGE) + 5 * (1 + MEMORY))
+    ) == (
+        read.low,
+        read.mid,
+        read.high,
+    )
+
+
+def test_a_memory_that_hides_its_counter_makes_all_unknown(root: Path) -> None:
+    zone(root, "intel-rapl:0:1", "dram", 1).unlink()
+    assert isinstance(open_probe(root), NullProbe)
+
+
+def test_it_is_said_why_there_are_no_counters(root: Path, tmp_path: Path) -> None:
+    assert "there are no counters" in why_not(tmp_path / "absent")
+    (root / "intel-rapl:0/max_energy_range_uj").write_text("0")
+    assert "does not say where its counter wraps around" in why_not(root)
+
+
+@pytest.mark.skipif(geteuid() == 0, reason="root may read everything")
+def test_counters_for_root_alone_come_with_how_to_open_them(root: Path) -> None:
+    (root / "intel-rapl:0/energy_uj").chmod(0)
+    assert isinstance(open_probe(root), NullProbe)
+    assert "root" in why_not(root)
+    assert "chmod a+r" in why_not(root)

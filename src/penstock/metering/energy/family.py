@@ -94,7 +94,7 @@ def family(description: str) -> str:
 def described(proc: Path) -> str:
     """The first processor, as ``FAMILIES`` wants it; empty where the system does not say."""
     try:
-        lines = (proc / "cpuinfo").read_text().splitlines()
+        lines = (proc / "cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
         return ""
     said: dict[str, str] = {}
