@@ -60,6 +60,12 @@ def test_a_run_longer_than_a_span_is_charged_in_full():
     assert span.used[0].cpu_money == pytest.approx(50 * 0.001)
 
 
+def test_an_entry_of_no_time_leaves_the_rates_as_they_are():
+    _, before, memories = charge(seen((A, Account(cpu=1.0)), watts=60), Memories())
+    _, after, _ = charge(seen(at=5.0, seconds=0.0, money=0.0, watts=60), memories)
+    assert after == before
+
+
 def test_threads_that_share_cores_cannot_have_had_more_than_there_was():
     memories = Memories()
     for at in range(int(HORIZON / 5) + 1):

@@ -142,8 +142,8 @@ def _recent(past: tuple[Past, ...]) -> tuple[Past, ...]:
 
 
 def _money(past: Sequence[Past], fit: float) -> float | None:
-    last = past[-1]
-    return None if last.money is None or not last.capacity else last.money / last.capacity * fit
+    last = next((each for each in reversed(past) if each.capacity), None)
+    return None if last is None or last.money is None else last.money / last.capacity * fit
 
 
 def _energy(

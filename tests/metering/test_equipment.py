@@ -1,0 +1,54 @@
+"""Readings of the machine: this server's share, the building's part, and nothing that is not known."""
+
+import pytest
+
+from penstock.metering.carbon import Steady
+from penstock.metering.energy.probe import Joules
+from penstock.metering.equipment import Equipment, Reading
+
+
+class Counter:
+    """A probe that tells what it is told to."""
+
+    def __init__(self, *joules, part="cpu", method="rapl", idle=None):
+        self.part, self.method, self.idle_watts = part, method, idle
+        self._joules = iter(joules)
+
+    def joules(self):
+        mid = next(self._joules)
+        return None if mid is None else Joules(mid * 0.5, mid, mid * 2)
+
+
+def test_a_reading_is_what_our_share_took_since_the_last_one():
+    machine = Equipment(cores=8, share=0.25, pue=1.5, probes=[Counter(100, 180), Counter(10, 30)])
+    assert machine.read() == Reading(None, None, None)
+    assert machine.read() == Reading(Joules(50, 100, 200) * 0.375, None, None, frozenset({"rapl"}))
+    assert machine.cores == 2
+
+
+def test_where_one_counter_of_a_part_is_silent_the_part_is_not_known():
+    probes = [Counter(100, 180, 200), Counter(10, None, 20), Counter(5, 6, 7, part="gpu", method="nvml")]
+    machine = Equipment(gpus=1, probes=probes)
+    machine.read()
+    for _ in range(2):
+        reading = machine.read()
+        assert reading.cpu is None
+        assert reading.gpu == Joules(0.5, 1, 2)
+        assert reading.methods == {"nvml"}
+
+
+def test_idle_power_is_known_where_all_counters_know_it():
+    assert Equipment(probes=[Counter(idle=10), Counter(idle=5)], share=0.5, pue=2).idle_watts("cpu") == 15
+    assert Equipment(probes=[Counter(idle=10), Counter()]).idle_watts("cpu") is None
+    assert Equipment(probes=[]).idle_watts("gpu") is None
+
+
+def test_our_share_of_the_price_is_by_the_second():
+    machine = Equipment(cores=4, share=0.5, cpu_per_hour=3.6, gpu_per_hour=0.0, currency="EUR")
+    assert machine.cpu_per_s == pytest.approx(0.0005)
+    assert machine.gpu_per_s is None
+    assert Equipment(gpus=2, gpu_per_hour=7.2).gpu_per_s == pytest.approx(0.002)
+
+
+def test_the_grid_is_asked_with_each_reading():
+    assert Equipment(grid=Steady(344.0, "setting")).read().grams == 344.0

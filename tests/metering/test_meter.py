@@ -1,0 +1,106 @@
+"""The meter: entries are priced, budgets hear of them, and replies are quoted the last rates."""
+
+import asyncio
+
+import pytest
+
+from penstock.core.account import Account
+from penstock.core.terms import Budget, Metering
+from penstock.core.types import Timing
+from penstock.metering.budget import Budgets
+from penstock.metering.equipment import Equipment
+from penstock.metering.ledger import Ledger
+from penstock.metering.meter import Meter
+from penstock.metering.shelf import Shelf, open_shelf
+from penstock.testing import ManualClock
+
+
+class Stage:
+    """A meter with a clock that stands still; entries are made by hand."""
+
+    def __init__(self, budgets=None, **equipment):
+        self.clock = ManualClock(100.0)
+        self.ledger = Ledger(self.clock, lambda: 1e9 + self.clock())
+        self.budgets = Budgets(budgets or {}, "USD", self.clock)
+        self.meter = Meter(self.ledger, self.budgets, 1e6, self.clock, lambda: 1e9 + self.clock())
+        self.equipment = Equipment(**{"cores": 2, "cpu_per_hour": 7.2, "currency": "USD"} | equipment)
+
+    async def begin(self, shelf=None):
+        await self.meter.start(self.equipment, shelf or open_shelf(Metering(file="none"), "models"))
+        await asyncio.sleep(0)
+
+    def use(self, tenant="", **used):
+        self.ledger.book("m", "1").account(tenant).add(Account(**used))
+
+    async def enter(self, seconds=5.0):
+        self.clock.advance(seconds)
+        await self.meter.enter()
+
+
+def staged(test):
+    def run():
+        asyncio.run(test())
+
+    return run
+
+
+@staged
+async def test_an_entry_makes_the_rates_that_replies_are_quoted():
+    stage = Stage()
+    await stage.begin()
+    assert set(stage.meter.quote(Timing(0, 0.5, 1, cpu=0.5))) == {"penstock_cpu_s"}
+    stage.use(queries=1, cpu=1.0)
+    await stage.enter()
+    quoted = stage.meter.quote(Timing(0, 0.5, 1, cpu=0.5))
+    assert quoted["penstock_cost_marginal"] == pytest.approx(0.0005)
+    # Five seconds of the machine, a cent, were for one core-second.
+    assert quoted["penstock_cost"] == pytest.approx(0.005)
+    assert quoted["penstock_currency"] == "USD"
+    await stage.meter.stop()
+
+
+@staged
+async def test_the_bill_is_up_to_date_when_it_is_asked():
+    stage = Stage()
+    await stage.begin()
+    stage.use("shop", queries=3, cpu=1.0)
+    stage.use(queries=1, cpu=3.0)
+    stage.clock.advance(5.0)
+    found = await stage.meter.bill(("tenant",), 1e9, 2e9, {})
+    assert [(line.keys["tenant"], line.account.queries) for line in found.lines] == [("", 1), ("shop", 3)]
+    assert sum(line.full.money for line in found.lines) == pytest.approx(0.01)
+    assert found.machine.money == pytest.approx(0.01)
+    await stage.meter.stop()
+
+
+@staged
+async def test_budgets_hear_of_what_was_spent():
+    stage = Stage({"shop": Budget(money_per_hour=0.003)})
+    await stage.begin()
+    stage.use("shop", queries=1, cpu=2.0)
+    await stage.enter()
+    assert stage.budgets.of("shop").admit(stage.clock()) is None
+    stage.use("shop", queries=1, cpu=2.0)
+    await stage.enter()
+    assert stage.budgets.of("shop").admit(stage.clock()) > 0
+    await stage.meter.stop()
+
+
+@staged
+async def test_the_last_entry_is_made_as_it_stops():
+    stage = Stage()
+    shelf = open_shelf(Metering(file="none"), "models")
+    await stage.begin(shelf)
+    stage.use(queries=9, cpu=1.0)
+    stage.clock.advance(1.0)
+    await stage.meter.stop()
+    assert stage.meter.totals.took.seconds == pytest.approx(1.0)
+    (used,) = stage.meter.totals.used.values()
+    assert used.account.queries == 9
+
+
+@staged
+async def test_one_that_never_started_can_be_stopped():
+    stage = Stage()
+    assert isinstance(stage.meter.shelf, Shelf)
+    await stage.meter.stop()
