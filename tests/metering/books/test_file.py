@@ -185,6 +185,18 @@ def test_what_a_full_disk_has_no_room_for_can_be_written_later(path):
     assert asides(path) == []
 
 
+def test_a_file_that_was_deleted_is_begun_anew(path, caplog):
+    books = Books.open(path, "here")
+    books.write([span(NOON, used())])
+    path.unlink()
+    books.write([span(NOON, used())])
+    books.close()
+    assert "have gone: new ones begun" in caplog.text
+    books = Books.open(path, "here")
+    assert spanned(books) == 5.0
+    books.close()
+
+
 def test_another_program_that_writes_too_long_is_waited_for_then_named(path, monkeypatch):
     monkeypatch.setattr("penstock.metering.books.file.PATIENCE", 0.05)
     books = Books.open(path, "here")

@@ -16,7 +16,7 @@ from penstock.metering.books.schema import migrate
 PATIENCE = 5.0
 """Seconds to wait for others that read or write the file, e.g. SQLite's shell."""
 CHECKED = 64 << 20
-"""Bytes up to which a file is checked whole at the start, which takes about a second for these."""
+"""Bytes up to which a file is checked whole at the start, which takes a tenth of a second."""
 
 log = logging.getLogger("penstock.meter")
 

@@ -1,5 +1,6 @@
 """The books: what was used and what it cost, kept in SQLite across restarts."""
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +22,8 @@ from penstock.metering.entry import Entry
 from penstock.metering.events import Event
 
 MOST_EVENTS = 10_000
+
+log = logging.getLogger("penstock.meter")
 
 R = TypeVar("R")
 
@@ -122,7 +125,10 @@ class Books:
                 raise BooksFailed(f"the books in {self.path or 'memory'}: {error}") from None
 
     def _connected(self) -> sqlite3.Connection:
-        """Again, where a damaged file could not be replaced the last time."""
+        """Again, where the file has gone, or a damaged one could not be replaced the last time."""
+        if self.path is not None and self._books is not None and not self.path.exists():
+            log.error("the books in %s have gone: new ones begun", self.path)
+            self._let_go()
         if self._books is None:
             self._books = connect_memory() if self.path is None else connect(self.path)
         return self._books
