@@ -202,6 +202,6 @@ def test_histogram_quantile_is_within_one_bucket_of_the_true_one(values, share):
 
 def test_the_guide_names_every_metric(ledger):
     guide = (Path(__file__).parents[2] / "docs/guide/metrics.md").read_text()
-    body, _ = render(ledger, STATES, "", SimpleNamespace(totals=Totals()))
+    body, _ = render(ledger, STATES, "", SimpleNamespace(totals=Totals(), unsaved=0.0))
     names = {line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")}
     assert sorted(n for n in names if f"`{n}`" not in guide and not n.startswith("process_")) == []

@@ -45,7 +45,7 @@ def scrape(totals, versions=(("a", "1"), ("b", "1")), standings=()):
     ledger = Ledger()
     for version in versions:
         ledger.book(*version)
-    body, _ = render(ledger, (), "", SimpleNamespace(totals=totals, unsaved=None), standings)
+    body, _ = render(ledger, (), "", SimpleNamespace(totals=totals, unsaved=7.5), standings)
     found = defaultdict(dict)
     for family in text_string_to_metric_families(body.decode()):
         for sample in family.samples:
@@ -92,7 +92,7 @@ def test_what_is_not_known_has_no_series():
 
 def test_every_family_is_announced_though_it_has_no_series():
     ledger = Ledger()
-    body, _ = render(ledger, (), "", SimpleNamespace(totals=Totals(), unsaved=None))
+    body, _ = render(ledger, (), "", SimpleNamespace(totals=Totals(), unsaved=7.5))
     announced = {line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")}
     assert {f"penstock_{name}_total" for name in METER} - announced == set()
 
@@ -173,6 +173,10 @@ def test_budgets_tell_how_much_of_them_is_used_and_when_they_warn():
     found = scrape(Totals(), standings=standings)
     assert found["penstock_budget_used_ratio"] == {("red", "money"): 1.5, ("(none)", "queries"): 0.25}
     assert found["penstock_budget_warn_ratio"] == {("red", "money"): 0.8, ("(none)", "queries"): 0.5}
+
+
+def test_books_that_cannot_be_written_are_told_of():
+    assert scrape(Totals())["penstock_meter_unsaved_seconds"] == {(): 7.5}
 
 
 @pytest.mark.parametrize("name", ['te"na\\nt', "zwei\nZeilen"])

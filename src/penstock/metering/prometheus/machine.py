@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.metering.charges import Took
-from penstock.metering.prometheus.family import counter
+from penstock.metering.prometheus.family import counter, gauge
 from penstock.metering.prometheus.sums import known, method
 from penstock.metering.prometheus.usage import BOUNDS
 from penstock.metering.totals import Totals
@@ -18,6 +18,10 @@ class Metered(Protocol):
 
     @property
     def totals(self) -> Totals: ...
+    @property
+    def unsaved(self) -> float:
+        """Seconds for which the books could not be written."""
+        ...
 
 
 def families(meter: Metered) -> "Iterator[Metric]":
@@ -39,6 +43,12 @@ def families(meter: Metered) -> "Iterator[Metric]":
         "CO2-equivalents of its energy, and of its making.",
         ("source",),
         [((source,), grams) for source, grams in _carbon(took)],
+    )
+    yield gauge(
+        "meter_unsaved_seconds",
+        "Seconds for which the books could not be written; 0 while all is well.",
+        (),
+        [((), meter.unsaved)],
     )
 
 
