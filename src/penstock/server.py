@@ -9,16 +9,25 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
-from penstock.core.errors import BadSetting
+from starlette.applications import Starlette
+
+from penstock import __version__
+from penstock.core.errors import BadSetting, Forbidden
 from penstock.core.ports import Handler
 from penstock.core.sizes import size
+from penstock.dashboard import routes as page
+from penstock.dashboard.feed import Feed
+from penstock.dashboard.history import History, Past
+from penstock.dashboard.stream import Hub
+from penstock.dashboard.words import Hello, May
 from penstock.doors import access, billing
 from penstock.doors.admin import make_app
-from penstock.doors.auth import Keys
+from penstock.doors.auth import Keys, key_of
+from penstock.doors.extensions import NAME
 from penstock.doors.http import HttpDoor
 from penstock.metering import prometheus, trace
 from penstock.metering.budget import Budgets
@@ -76,15 +85,18 @@ class Server:
         self._traced = trace.wrap(answering, settings.trace.otlp)
         self.handler: Handler = access.wrap(self._traced, settings.log.access)
         self._keys = Keys(settings.keys)
+        self._started = time()
+        feed = Feed(
+            self.ledger,
+            self.models,
+            self.meter.totals,
+            source=self._price_from,
+            standings=self.budgets.status,
+        )
+        self._hub = Hub(feed)
         self._http = HttpDoor(
             self.handler,
-            make_app(
-                self.models,
-                lambda accept: prometheus.render(
-                    self.ledger, self.models.states(), accept, self.meter, self.budgets.status()
-                ),
-                billing.routes(self.meter.bill, lambda: self.meter.equipment.price_from),
-            ),
+            self._app(),
             self.models.cold.signature,
             self._keys,
             settings.server,
@@ -93,6 +105,19 @@ class Server:
         )
         self._stop_grpc: Callable[[float], Awaitable[None]] | None = None
         self._expiry: asyncio.TimerHandle | None = None
+
+    def _app(self) -> Starlette:
+        history = History(self.ledger.events, self.models, self._past)
+        return make_app(
+            self.models,
+            lambda accept: prometheus.render(
+                self.ledger, self.models.states(), accept, self.meter, self.budgets.status()
+            ),
+            [
+                *page.routes(self._hub, history, self._greet, self._may),
+                *billing.routes(self.meter.bill, self._price_from),
+            ],
+        )
 
     async def start(self) -> None:
         """Load what the repository holds, then listen; raises BadSetting where that is not possible."""
@@ -126,6 +151,37 @@ class Server:
         shelf = await asyncio.to_thread(open_shelf, settings.meter, settings.repository)
         await self.meter.start(equipment, shelf)
 
+    def _price_from(self) -> str:
+        return self.meter.equipment.price_from
+
+    def _greet(self, may: May) -> Hello:
+        return Hello(
+            name=NAME,
+            version=__version__,
+            site=self.settings.meter.site,
+            started=self._started,
+            now=time(),
+            currency=self.meter.equipment.currency,
+            may=may,
+        )
+
+    def _may(self, headers: Mapping[str, str]) -> May:
+        """Of a key that the door has let in."""
+        if not self._keys:
+            return "all"
+        try:
+            self._keys.require(key_of(headers.get("authorization"), headers.get("x-api-key")), "admin")
+        except Forbidden:
+            return "infer"
+        return "admin"
+
+    async def _past(self, model: str, since: float, until: float, width: int) -> Past:
+        def read() -> Past:
+            shelf = self.meter.shelf
+            return shelf.events(model, since), shelf.series(model, since, until, width)
+
+        return await asyncio.to_thread(read)
+
     async def _start_grpc(self, listening: Listening) -> None:
         from penstock.doors import v2_grpc
 
@@ -146,6 +202,7 @@ class Server:
         """Stop accepting, answer everything accepted (for ``drain_s`` at most), close the models."""
         listening = self.settings.server
         self.models.lame()
+        await self._hub.close()
         stopping: list[Awaitable[None]] = [self._http.drain(listening.lame_duck_s, listening.drain_s)]
         if self._stop_grpc is not None:
             stopping.append(self._stop_grpc(listening.drain_s))

@@ -11,13 +11,15 @@ from penstock.dashboard.dues import Dues, dues, tenants
 from penstock.dashboard.processes import Processes, Taken
 from penstock.dashboard.reel import Reel, Shot, shot
 from penstock.dashboard.rows import Errors, lines, rows
-from penstock.dashboard.words import Machine, Tick
+from penstock.dashboard.words import ZERO, Machine, Tick
 from penstock.metering.budget import Standing
-from penstock.metering.charges import Span
+from penstock.metering.charges import NOTHING, Span
 from penstock.metering.ledger import Ledger
 from penstock.metering.totals import Totals
 
 Clock = Callable[[], float]
+SHORT = 0.5
+"""Seconds; entries in the books that are shorter say little of watts and of who was busy."""
 AT_ONCE = 8
 """Books that are brought up to date before requests get their turn again: at most about 0.5 ms."""
 
@@ -50,6 +52,7 @@ class Feed:
         self._cores = len(cores()) or cpu_count() or 1
         self._dues = Dues()
         self._entry: Span | None = None
+        self._lately = NOTHING
         self._reel: Reel | None = None
         self._before = Taken(0.0, 0)
         self._elsewhere = 0
@@ -85,8 +88,8 @@ class Feed:
             seconds=round(numbers.seconds, 3),
             ready=self._models.ready,
             machine=self._machine(taken, numbers.seconds, owed),
-            rate=round(float((numbers.answered - numbers.inner).sum()), 2),
-            errors=round(errors, 2),
+            rate=round(float((numbers.answered - numbers.inner).sum()), 2) or ZERO,
+            errors=round(errors, 2) or ZERO,
             cost=owed.cost,
             energy=owed.energy,
             tenants=tenants(owed.queries, self._standings()),
@@ -108,9 +111,12 @@ class Feed:
 
     def _owed(self) -> Dues:
         """Anew only when there is another entry in the books."""
-        if self._entry is not self._totals.last:
-            self._entry = self._totals.last
-            self._dues = dues(self._totals, self._source())
+        last = self._totals.last
+        if last is not None and self._entry is not last:
+            self._entry = last
+            if last.took.seconds >= SHORT:
+                self._lately = last.took
+            self._dues = dues(self._totals, self._lately, self._source())
         return self._dues
 
     def _machine(self, taken: Taken, seconds: float, owed: Dues) -> Machine:
@@ -118,10 +124,10 @@ class Feed:
         return Machine(
             processor=self._processor,
             cores=self._cores,
-            cpu=round(min(1.0, max(0.0, spent / seconds / self._cores)), 4),
+            cpu=round(min(1.0, max(0.0, spent / seconds / self._cores)), 4) or ZERO,
             memory_bytes=taken.bytes,
             memory_limit=self._models.memory_limit,
-            busy=owed.busy,
+            busy=owed.busy or ZERO,
         )
 
     def _errors(self) -> Errors:

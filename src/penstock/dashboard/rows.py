@@ -9,7 +9,7 @@ from msgspec import Struct
 from penstock.core.types import ModelState
 from penstock.dashboard.dues import Dues, Share
 from penstock.dashboard.reel import Numbers, Shot
-from penstock.dashboard.words import Model
+from penstock.dashboard.words import ZERO, Model
 from penstock.metering.histogram import ROWS
 
 Key: TypeAlias = tuple[str, str]
@@ -119,8 +119,8 @@ def _row(state: ModelState, line: Line, errors: dict[str, int], share: Share, me
         batched=state.batched,
         batch_cap=state.batch_cap,
         memory_bytes=state.memory_bytes,
-        run_ms=round(state.run_ms, 4),
-        rate=line.rate,
+        run_ms=round(state.run_ms, 4) or ZERO,
+        rate=line.rate or ZERO,
         p50_ms=p50,
         p95_ms=p95,
         p99_ms=p99,
@@ -130,7 +130,7 @@ def _row(state: ModelState, line: Line, errors: dict[str, int], share: Share, me
         queue=line.queue,
         busy=round(min(1.0, line.ran / state.instances), 4) if state.instances else None,
         errors=errors,
-        error_rate=line.failed,
+        error_rate=line.failed or ZERO,
         requests=line.requests,
         cost_per_1000=share.money,
         joules_per_1000=share.joules,

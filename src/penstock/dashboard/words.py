@@ -8,6 +8,10 @@ May: TypeAlias = Literal["admin", "infer", "all"]
 """What the viewer's key allows; ``all`` where there are no keys."""
 
 
+ZERO = 0.0
+"""The default itself: only what is this very object is left out."""
+
+
 class Hello(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The first event."""
 
@@ -26,13 +30,13 @@ class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     processor: str = ""
     cores: int = 0
-    cpu: float = 0.0
+    cpu: float = ZERO
     """Part of the cores that was busy for us."""
     memory_bytes: int = 0
     """Resident."""
     memory_limit: int = 0
     """For all models together; 0: none."""
-    busy: float = 0.0
+    busy: float = ZERO
     """Core-seconds that were charged over those that there were, in the last entry of the books."""
 
 
@@ -68,9 +72,9 @@ class Standing(Struct, frozen=True, omit_defaults=True):
     """How much of a budget is used."""
 
     what: str
-    used: float = 0.0
+    used: float = ZERO
     """As a part of the limit."""
-    limit: float = 0.0
+    limit: float = ZERO
     """In an hour."""
 
 
@@ -100,8 +104,8 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     batched: bool = False
     batch_cap: int = 0
     memory_bytes: int = 0
-    run_ms: float = 0.0
-    rate: float = 0.0
+    run_ms: float = ZERO
+    rate: float = ZERO
     """Answers a second."""
     p50_ms: float | None = None
     """Of the last ten seconds, as are the two others."""
@@ -118,7 +122,7 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Part of the time in which its instances ran; a run counts when it ends."""
     errors: dict[str, int] = {}
     """By reason, since the start."""
-    error_rate: float = 0.0
+    error_rate: float = ZERO
     requests: int = 0
     """Answered since the start."""
     cost_per_1000: float | None = None
@@ -136,9 +140,9 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Over which rates were taken."""
     ready: bool = False
     machine: Machine
-    rate: float = 0.0
+    rate: float = ZERO
     """Answers a second; those to a pipeline's steps count with their models alone."""
-    errors: float = 0.0
+    errors: float = ZERO
     """A second."""
     cost: Cost
     energy: Energy
