@@ -17,6 +17,8 @@ LESSER = ("share", "sci", "energy_1000", "carbon", "gpu_s", "cpu_s", "marginal",
 """Columns that a narrow terminal goes without, the first one first."""
 NAME_ROOM = 20
 """Columns of the terminal for a name, before others are left out for it; what is longer is folded."""
+GAP = 2
+"""Between two columns."""
 BAR = 10
 """Columns of the terminal for the longest bar."""
 NOBODY = "(none)"
@@ -33,42 +35,47 @@ class Column(Struct, frozen=True):
     unit: str
     cells: Sequence[str]
 
+    @property
+    def width(self) -> int:
+        """Of the terminal."""
+        return max(len(self.head), len(self.unit), *map(len, self.cells))
+
 
 def show(bill: Record, console: "Console") -> None:
-    """The fullest table that fits into the console."""
-    console.print(next(fitting(bill, console)))
+    """The table, without what there is no room for where the terminal is narrow."""
+    columns = numbers(bill)
+    console.print(table(bill, fitting(bill, columns, console.width)))
 
 
-def fitting(bill: Record, console: "Console") -> "Iterator[Table]":
-    """Tables that fit, the fullest first; the last one comes whether it fits or not."""
-    endless = console.options.update(width=10_000)
-    rows, columns = records(bill), numbers(bill)
-    longest = (max((len(each[key]) for each in bill["lines"]), default=0) for key in bill["by"])
-    folded = sum(max(length - NAME_ROOM, 0) for length in longest)
-    for few in range(len(LESSER)):
-        shown = table(bill, rows, columns, LESSER[:few])
-        if console.measure(shown, options=endless).maximum - folded <= console.width:
-            yield shown
-    yield table(bill, rows, columns, LESSER)
+def fitting(bill: Record, columns: Sequence[Column], width: int) -> list[Column]:
+    """The most columns that fit; the fewest where even they do not."""
+    from rich.cells import cell_len
+
+    named = 0
+    for key in bill["by"] or ("",):
+        longest = max((cell_len(each[key]) for each in bill["lines"] if key), default=0)
+        named += max(len(key), len(NOBODY), min(longest, NAME_ROOM)) + GAP
+    for few in range(len(LESSER) + 1):
+        kept = [each for each in columns if each.key not in LESSER[:few]]
+        if named + sum(each.width + GAP for each in kept) - GAP <= width:
+            break
+    return kept
 
 
-def table(
-    bill: Record, rows: Sequence[Record], columns: Sequence[Column], without: Collection[str] = ()
-) -> "Table":
-    """One line a group, then what was idle, then the sum; ``without`` names columns."""
+def table(bill: Record, columns: Sequence[Column]) -> "Table":
+    """One line a group, then what was idle, then the sum."""
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for key in bill["by"] or ("",):
         shown.add_column(f"{key}\n", overflow="fold")
-    kept = [each for each in columns if each.key not in without]
-    for each in kept:
+    for each in columns:
         side: Literal["left", "right"] = "left" if each.key == "share" else "right"
         shown.add_column(f"{each.head}\n[not bold dim]{each.unit}[/]", justify=side, no_wrap=True)
-    for at, row in enumerate(rows):
+    for at, row in enumerate(records(bill)):
         if at == len(bill["lines"]):
             shown.add_row()
-        figures = [each.cells[at] for each in kept]
+        figures = [each.cells[at] for each in columns]
         if any(figures):
             shown.add_row(*words(row, bill["by"]), *figures, style=STYLES.get(row.get("name", "")))
     return shown
