@@ -31,7 +31,7 @@ def survey(terms: Terms) -> Equipment:
     found = price(
         terms.price, cores=cores, gpus=gpus, instance=instance.find(terms.price), catalogue=catalogue.load
     )
-    pue, pue_from = opening.pue(terms.energy, opening.cloud())
+    pue, pue_from = opening.pue(terms.energy, instance.vendor())
     return Equipment(
         cores=cores,
         gpus=gpus,

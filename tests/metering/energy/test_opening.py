@@ -8,7 +8,7 @@ import pytest
 
 from penstock.core.errors import BadSetting
 from penstock.core.terms import EnergyTerms
-from penstock.metering.energy.opening import HERE, Ways, cloud, gpu_count, probes, pue
+from penstock.metering.energy.opening import HERE, Ways, gpu_count, probes, pue
 from penstock.metering.energy.probe import Joules, Part, Probe
 
 
@@ -119,24 +119,6 @@ def test_this_machine_tells_something_in_less_than_a_millisecond() -> None:
     assert read is not None
     assert 0 <= read.low <= read.mid <= read.high
     assert least < 1e-3
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "expected"),
-    [
-        ("sys_vendor", "Amazon EC2\n", "aws"),
-        ("product_name", "Google Compute Engine\n", "gcp"),
-        ("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77\n", "azure"),
-        ("sys_vendor", "Microsoft Corporation\n", ""),
-        ("sys_vendor", "Google\n", ""),
-        ("sys_vendor", "", ""),
-    ],
-)
-def test_a_cloud_is_known_by_what_its_machines_say(
-    tmp_path: Path, file: str, text: str, expected: str
-) -> None:
-    (tmp_path / file).write_text(text)
-    assert cloud(tmp_path) == expected
 
 
 def test_pue_is_the_setting_else_the_cloud_s_else_that_of_the_machine_alone() -> None:

@@ -10,17 +10,7 @@ from penstock.core.terms import EnergyTerms
 from penstock.metering.energy import estimate, family, nvml, rapl, zeus
 from penstock.metering.energy.probe import NullProbe, Part, Probe
 
-DMI = Path("/sys/class/dmi/id")
 DEV = Path("/dev")
-CLOUDS: tuple[tuple[str, str, str], ...] = (
-    ("sys_vendor", "Amazon EC2", "aws"),
-    ("product_name", "Google Compute Engine", "gcp"),
-    ("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77", "azure"),
-)
-"""What the machine says of itself, by file below ``DMI``.
-
-Vendors alone would not do: Google makes notebooks, and Microsoft's is in every Hyper-V.
-"""
 PUE = {"aws": 1.135, "gcp": 1.1, "azure": 1.185}
 """Cloud Carbon Footprint's: PUE_AVG in packages/*/src/domain/*FootprintEstimationConstants.ts."""
 
@@ -100,11 +90,6 @@ def gpu_count(dev: Path = DEV, load: Callable[[], nvml.Library | None] = nvml.lo
     return files or nvml.count(load())
 
 
-def cloud(root: Path = DMI) -> str:
-    """``aws``, ``gcp``, ``azure``; empty where the machine says none of these."""
-    return next((name for file, said, name in CLOUDS if _said(root / file) == said), "")
-
-
 def pue(terms: EnergyTerms, cloud: str) -> tuple[float, str]:
     """What the building takes for each joule of the machine, and where that is from. Pure.
 
@@ -115,10 +100,3 @@ def pue(terms: EnergyTerms, cloud: str) -> tuple[float, str]:
     if cloud in PUE:
         return PUE[cloud], f"Cloud Carbon Footprint, {cloud}"
     return 1.0, "machine alone"
-
-
-def _said(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except (OSError, ValueError):
-        return ""
