@@ -62,6 +62,31 @@ def test_what_cannot_be_written_waits_and_is_on_the_bill_meanwhile(refusing, cap
     assert "nothing was lost" in said[1]
 
 
+class Clinging(Books):
+    """Books that write, and cannot make old entries coarser."""
+
+    def age(self, now, steps=4):
+        raise BooksFailed("database or disk is full")
+
+
+def test_entries_that_cannot_be_aged_are_not_written_twice(monkeypatch):
+    monkeypatch.setattr("penstock.metering.shelf._AGEING", 0.0)
+    shelf = Shelf(Clinging.open(None, "local"))
+    for at in range(3):
+        shelf.put(span(at * 5.0), ())
+        shelf.save()
+    assert queries(shelf) == 3
+    assert shelf.unsaved == 0
+
+
+def test_what_was_put_and_not_saved_yet_is_on_the_bill():
+    shelf = Shelf(Books.open(None, "local"))
+    shelf.put(span(0.0, queries=4), ())
+    assert queries(shelf) == 4
+    shelf.save()
+    assert queries(shelf) == 4
+
+
 def test_days_without_a_disk_stay_small(refusing):
     shelf = Shelf(refusing)
     for at in range(2000):

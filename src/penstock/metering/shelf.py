@@ -55,19 +55,20 @@ class Shelf:
         with self._lock:
             if self._books is None:
                 return
-            while self._new:
-                span, events = self._new.popleft()
-                self._backlog.add([span])
-                self._events.extend(events)
+            self._collect()
             self._write(self._books)
+            self._age(self._books)
+
+    def _collect(self) -> None:
+        while self._new:
+            span, events = self._new.popleft()
+            self._backlog.add([span])
+            self._events.extend(events)
 
     def _write(self, books: Books) -> None:
         spans, events = self._backlog.take(), list(self._events)
         try:
             books.write(spans, events)
-            if monotonic() - self._aged > _AGEING:
-                self._aged = monotonic()
-                books.age(time())
         except BooksFailed as error:
             self._backlog.add(spans)
             if self._failing is None:
@@ -79,11 +80,24 @@ class Shelf:
             log.info("the books can be written again; nothing was lost")
             self._failing = None
 
+    def _age(self, books: Books) -> None:
+        """A little at a time: what is left is for the next time."""
+        if self._failing is not None or monotonic() - self._aged < _AGEING:
+            return
+        try:
+            more = books.age(time())
+        except BooksFailed as error:
+            log.warning("%s; its old entries stay as they are for now", error)
+            more = False
+        if not more:
+            self._aged = monotonic()
+
     def read(self, since: float, until: float) -> list[Entry]:
         """What was used and what the machine took between two times, saved or not."""
         if self._books is None:
             return []
         with self._lock:
+            self._collect()
             entries = self._books.read(since, until)
             waiting = self._backlog.take()
             self._backlog.add(waiting)
