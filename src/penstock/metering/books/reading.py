@@ -73,7 +73,10 @@ def spent(books: sqlite3.Connection, site: str, since: float, until: float) -> l
         "GROUP BY start, tenant, currency ORDER BY start, tenant, currency",
         (since, until, site),
     )
-    return [Spent(*row[:4], both(row[4], row[5]), both(row[6], row[7])) for row in found]
+    return [
+        Spent(start, tenant, currency, queries, both(cpu_money, gpu_money), both(cpu_joules, gpu_joules))
+        for start, tenant, currency, queries, cpu_money, gpu_money, cpu_joules, gpu_joules in found
+    ]
 
 
 def events(books: sqlite3.Connection, model: str, since: float, limit: int) -> list[Event]:
