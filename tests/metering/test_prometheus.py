@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -172,6 +172,7 @@ def of(values):
     return scrape(ledger)
 
 
+@settings(deadline=None)
 @given(durations, durations)
 def test_two_servers_histograms_merge_by_addition(left, right):
     one, two, both = (
@@ -191,6 +192,7 @@ def promql_quantile(share, pairs):
     raise AssertionError("unreachable")
 
 
+@settings(deadline=None)
 @given(durations, st.sampled_from([0.5, 0.9, 0.99]))
 def test_histogram_quantile_is_within_one_bucket_of_the_true_one(values, share):
     got = promql_quantile(share, buckets(of(values), "penstock_request_seconds"))
