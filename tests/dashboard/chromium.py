@@ -69,12 +69,12 @@ class Tab:
         return answer["result"].get("value")
 
     def until(self, script, seconds=15):
-        """Waits until an expression is true; answers its value."""
+        """Waits until an expression is true."""
         end = time.monotonic() + seconds
         while True:
             try:
-                if value := self.run(script):
-                    return value
+                if self.run(f"Boolean({script})"):
+                    return
             except Failed as error:
                 if "context" not in str(error):  # the page is just being left
                     raise

@@ -18,6 +18,7 @@ STATIC = Path(__file__).parents[2] / "src/penstock/dashboard/static"
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 NAMES = ["resnet50", "minilm-embed", "fraud-xgb", "bert-ner", "yolo11n", "churn", "whisper-tiny", "ranker"]
 ENGINES = ["onnxruntime_onnx", "openvino", "pytorch_torchscript", "xgboost", "sklearn"]
+POLICY = {"Content-Security-Policy": "default-src 'self'"}
 STATES = {
     7: ("UNAVAILABLE", "no engine 'onx'; have onnx, openvino, torch"),
     11: ("LOADING", ""),
@@ -73,76 +74,85 @@ def traffic(dice, now):
     return made
 
 
+MACHINE = {
+    "processor": "AMD EPYC 7B13",
+    "cores": 8,
+    "memory_bytes": 2_140_000_000,
+    "memory_limit": 16_000_000_000,
+}
+COST = {"currency": "USD", "per_hour": 0.384, "marginal_per_1000": 0.00094, "source": "settings"}
+ENERGY = {"low": 28, "high": 71, "per_1000": 96.0, "method": "estimate", "intensity": 385}
+TENANTS = [
+    {"name": "search", "queries": 812_345, "budget": [{"what": "queries", "used": 0.42, "limit": 2_000_000}]},
+    {
+        "name": "checkout",
+        "queries": 120_422,
+        "budget": [
+            {"what": "money", "used": 0.86, "limit": 0.25},
+            {"what": "joules", "used": 0.31, "limit": 90_000},
+        ],
+    },
+    {"name": "night-batch", "queries": 9_001, "budget": [{"what": "queries", "used": 1.0, "limit": 9_000}]},
+    {"name": "anonymous", "queries": 422},
+]
+
+
 def tick(now, models):
     """One second's figures over these models."""
-    rate = sum(one.get("rate", 0) for one in models)
     wave = 0.5 + 0.2 * math.sin(now / 30)
     return {
         "at": now,
         "seconds": 1.0,
         "ready": True,
-        "machine": {
-            "processor": "AMD EPYC 7B13",
-            "cores": 8,
-            "cpu": wave + 0.1,
-            "memory_bytes": 2_140_000_000,
-            "memory_limit": 16_000_000_000,
-            "busy": wave,
-        },
-        "rate": rate,
+        "machine": MACHINE | {"cpu": wave + 0.1, "busy": wave},
+        "rate": sum(one.get("rate", 0) for one in models),
         "errors": sum(one.get("error_rate", 0) for one in models),
-        "cost": {"currency": "USD", "per_hour": 0.384, "per_1000": 0.00231 + 0.0004 * wave, "marginal_per_1000": 0.00094, "source": "settings"},
-        "energy": {"watts": 30 + 30 * wave, "low": 28, "high": 71, "per_1000": 96.0, "method": "estimate", "grams_per_1000": 0.0103 * wave, "intensity": 385},
-        "tenants": [
-            {"name": "search", "queries": 812_345, "budget": [{"what": "queries", "used": 0.42, "limit": 2_000_000}]},
-            {"name": "checkout", "queries": 120_422, "budget": [{"what": "money", "used": 0.86, "limit": 0.25}, {"what": "joules", "used": 0.31, "limit": 90_000}]},
-            {"name": "night-batch", "queries": 9_001, "budget": [{"what": "queries", "used": 1.0, "limit": 9_000}]},
-            {"name": "anonymous", "queries": 422},
-        ],
+        "cost": COST | {"per_1000": 0.00231 + 0.0004 * wave},
+        "energy": ENERGY | {"watts": 30 + 30 * wave, "grams_per_1000": 0.0103 * wave},
+        "tenants": TENANTS,
         "models": models,
-    }  # fmt: skip
+    }
+
+
+def hour(start, k):
+    """An hour in the books."""
+    used = {"cost_full": 0.08 + 0.02 * math.cos(k / 3), "joules": 4000 + 900 * math.sin(k / 5)}
+    return {"start": start, "seconds": 3600, "queries": 40_000 + int(30_000 * math.sin(k / 4))} | used
 
 
 def history(now):
     """What a model lived through in a day."""
-    hours = [int(now // 3600 - 23 + k) * 3600 for k in range(24)]
-    series = [
-        {"start": at, "seconds": 3600, "queries": 40_000 + int(30_000 * math.sin(k / 4)), "cost_full": 0.08 + 0.02 * math.cos(k / 3), "joules": 4000 + 900 * math.sin(k / 5)}
-        for k, at in enumerate(hours)
-    ]  # fmt: skip
     events = [
         {"at": now - 80_000, "version": "1", "what": "loaded", "detail": "in 412 ms"},
         {"at": now - 7_200, "version": "2", "what": "loaded", "detail": "in 398 ms, 23 MB"},
         {"at": now - 7_100, "version": "2", "what": "live", "detail": "after 1"},
     ]
-    return {"events": events, "series": series}
+    return {"events": events, "series": [hour(int(now // 3600 - 23 + k) * 3600, k) for k in range(24)]}
 
 
 class Stage:
     """What the page is shown, and what it asked for; tests change it while it runs."""
 
     def __init__(self, count):
-        self.names = ["" for _ in range(count)]
+        self.names = [""] * count
         self.every = 1.0
-        self.key = ""
-        self.may = "all"
-        self.orders = []
-        self.refusal = None
-        self.running = True
         self.warm = 0
-        self.plain = False
+        """Ticks of the past that a stream begins with."""
+        self.keys = {}
+        """Role by key; without any, everybody may do everything."""
+        self.orders = []
+        """Path and key of each load and unload."""
+        self.told = 0
+        """Ticks of the present that were sent."""
+        self.refusal = None
+        """Status and body that an order is answered with."""
         self.change = lambda tick: tick
+        self.running = True
         self.generation = 0
 
     def tick(self, now):
-        made = tick(
-            now,
-            sorted(
-                (model(i, now, name) for i, name in enumerate(self.names)),
-                key=lambda m: (m["name"], m["version"]),
-            ),
-        )
-        return self.change(made)
+        models = [model(i, now, name) for i, name in enumerate(self.names)]
+        return self.change(tick(now, sorted(models, key=lambda one: (one["name"], one["version"]))))
 
     def drop(self):
         """Ends the streams that are open."""
@@ -165,34 +175,42 @@ class Door(BaseHTTPRequestHandler):
             self._file("index.html")
         elif path.startswith("/penstock/page/"):
             self._file(path.rpartition("/")[2])
-        elif path == "/penstock/live":
+        elif path == "/penstock/live" and self._may("infer"):
             self._live()
-        elif path.startswith("/penstock/history/"):
+        elif path.startswith("/penstock/history/") and self._may("infer"):
             self._answer(200, history(time.time()))
-        else:
+        elif not path.startswith("/penstock/"):
             self._answer(404, {"error": f"no path {path!r}"})
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.stage.orders.append((unquote(self.path), self.headers.get("Authorization")))
-        if self.stage.refusal:
-            self._answer(*self.stage.refusal)
-        elif self._known():
-            self._answer(200, None)
+        self.stage.orders.append((unquote(self.path), self._key()))
+        if self._may("admin"):
+            self._answer(*(self.stage.refusal or (200, None)))
 
-    def _known(self):
-        if not self.stage.key or self.headers.get("Authorization") == f"Bearer {self.stage.key}":
+    def _key(self):
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+
+    def _role(self):
+        return self.stage.keys.get(self._key()) if self.stage.keys else "all"
+
+    def _may(self, role):
+        """Whether the key has the role; if not, that is the answer."""
+        held = self._role()
+        if held is None:
+            self._answer(401, {"error": "this API key is not known here"})
+        elif role == "admin" and held == "infer":
+            self._answer(403, {"error": "this API key has the role 'infer'; 'admin' is needed for this"})
+        else:
             return True
-        self._answer(401, {"error": "this API key is not known here"})
         return False
 
     def _file(self, name):
         file = STATIC / name
-        if not file.is_file():
-            return self._answer(404, {"error": name})
-        self._bytes(
-            200, file.read_bytes(), TYPES[file.suffix[1:]], {"Content-Security-Policy": "default-src 'self'"}
-        )
+        if file.is_file():
+            self._bytes(200, file.read_bytes(), TYPES[file.suffix[1:]], POLICY)
+        else:
+            self._answer(404, {"error": name})
 
     def _answer(self, status, value):
         self._bytes(status, b"" if value is None else json.dumps(value).encode(), "application/json", {})
@@ -207,8 +225,6 @@ class Door(BaseHTTPRequestHandler):
     def _live(self):
         if not self.stage.running:
             return self._answer(503, {"error": "stopping"})
-        if not self._known():
-            return None
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -229,11 +245,12 @@ class Door(BaseHTTPRequestHandler):
             "started": now - 98_000,
             "now": now,
         }
-        self._event("hello", hello | {"currency": "USD", "may": stage.may})
+        self._event("hello", hello | {"currency": "USD", "may": self._role()})
         for at in range(stage.warm):
             self._event("tick", stage.tick(now - stage.warm + at))
         while stage.running and generation == stage.generation:
             self._event("tick", stage.tick(time.time()))
+            stage.told += 1
             time.sleep(stage.every)
 
     def _event(self, name, value):

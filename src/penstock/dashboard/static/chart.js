@@ -9,11 +9,11 @@ const BOTTOM = 18;
 const TOP = 6;
 const MINUTES = [5, 4, 3, 2, 1, 0];
 
-/** 1, 2 or 5 times a power of ten that is not below `value`. */
+/** A round number that is not below `value`. */
 export function ceiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].find((step) => step * power >= value * 0.999) * power;
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * power >= value * 0.999) * power;
 }
 
 /** A chart's frame: heading, legend and an SVG that is as large as its place. */
@@ -38,12 +38,12 @@ class Frame {
 export class Lines extends Frame {
   #at = null;
 
-  /** `lines`: [{key, label}], the first lies on top; `words` formats a figure; `target` draws an aim. */
+  /** `lines`: [{key, label, quiet}], the first lies on top, a quiet one shows no zeros; `words` formats a figure; `target` draws an aim. */
   constructor({ title, lines, words, least = 1, ground = false, unit = "" }) {
     super(title, "lines");
     Object.assign(this, { lines, words, least, unit });
     this.marks = [0, 0.5, 1].map(() => ({ rule: svg("path.rule"), words: text() }));
-    this.minutes = MINUTES.map((minutes) => svg("text.tick", { "text-anchor": "middle" }, minutes ? `−${minutes} min` : "now"));
+    this.minutes = MINUTES.map((minutes) => svg("text.tick", { "text-anchor": "middle" }, minutes === 5 ? "−5 min" : minutes ? `−${minutes}` : "now"));
     this.aim = svg("path.aim");
     this.cursor = svg("path.cursor");
     this.paths = lines.map(({ key }) => svg(`path.line.${key}`));
@@ -69,7 +69,7 @@ export class Lines extends Frame {
     const all = this.lines.map(({ key }) => [...tracks.values(name, key)]);
     const max = this.#max(all, target);
     this.#scale(max);
-    all.forEach((values, i) => mark(this.paths[i], "d", this.#path(values, max)));
+    all.forEach((values, i) => mark(this.paths[i], "d", this.#path(values, max, this.lines[i].quiet)));
     if (this.ground) mark(this.ground, "d", this.#ground(all[0], max));
     const y = target && target <= max ? this.#y(target, max) : null;
     mark(this.aim, "d", y === null ? "" : `M${LEFT} ${y}H${this.width - 1}`);
@@ -95,7 +95,7 @@ export class Lines extends Frame {
       const y = this.#y((max * i) / 2, max);
       mark(rule, "d", `M${LEFT} ${y}H${this.width}`);
       mark(node, "y", y + 4);
-      put(words, this.words((max * i) / 2));
+      put(words, i ? this.words((max * i) / 2) : "0");
     });
     this.minutes.forEach((node, i) => {
       mark(node, "x", this.#x((i * (SPAN - 1)) / 5));
@@ -104,11 +104,11 @@ export class Lines extends Frame {
     });
   }
 
-  #path(values, max) {
+  #path(values, max, quiet = false) {
     let path = "";
     let pen = "M";
     values.forEach((value, i) => {
-      if (value !== value) return void (pen = "M");
+      if (value !== value || (quiet && !value)) return void (pen = "M");
       path += `${pen}${this.#x(i)} ${this.#y(value, max)}`;
       pen = "L";
     });

@@ -58,7 +58,7 @@ function rates() {
   const words = text();
   const spark = new Spark(72, 20);
   return {
-    nodes: [el("span.number", {}, words), spark.node],
+    nodes: [spark.node, el("span.number", {}, words)],
     write: (model) => put(words, rate(model.rate ?? 0)),
     draw: (model, tracks) => spark.draw(tracks.track(nameOf(model), "rate"), tracks.now),
   };
@@ -81,8 +81,9 @@ function target() {
   const node = el("span.bulleted", {}, bullet.node, el("span.aim", {}, words));
   const write = (model) => {
     const aim = model.target_p99_ms;
-    put(words, aim ? short(aim) : "none");
+    put(words, aim ? short(aim) : DASH);
     mark(node, "data-bad", isOver(model) ? "" : null);
+    mark(node, "data-none", aim ? null : "");
     mark(node, "title", aim ? `p99 ${ms(model.p99_ms)} ms, target ${ms(aim)} ms` : "[target] p99_ms is not set");
   };
   return { nodes: [node], write, draw: (model) => bullet.draw(model) };
@@ -92,7 +93,7 @@ function batch() {
   const words = text();
   const histogram = new Histogram(44, 16);
   return {
-    nodes: [el("span.number", {}, words), histogram.node],
+    nodes: [histogram.node, el("span.number", {}, words)],
     write: (model) => put(words, model.batched ? short(model.batch) : known(model.batch) ? "single" : DASH),
     draw: (model) => {
       mark(histogram.node, "data-none", model.batched ? null : "");
@@ -124,7 +125,7 @@ function busy() {
     put(words, percent(model.busy));
     mark(bar, "width", Math.round(Math.min(1, model.busy ?? 0) * 48));
   };
-  return { nodes: [el("span.number", {}, words), node], write };
+  return { nodes: [node, el("span.number", {}, words)], write };
 }
 
 function errors() {
@@ -159,12 +160,12 @@ export const COLUMNS = [
   { id: "name", label: "Model", up: true, make: name, key: (m) => m.name.toLowerCase() },
   { id: "state", label: "State", up: true, make: state, key: (m) => stateOf(m)[1] },
   { id: "rate", label: "Rate /s", make: rates, key: (m) => m.rate ?? 0, right: true },
-  { id: "p50", label: "p50 ms", make: plain((m) => ms(m.p50_ms)), key: (m) => m.p50_ms, right: true },
-  { id: "p95", label: "p95 ms", make: plain((m) => ms(m.p95_ms)), key: (m) => m.p95_ms, right: true },
+  { id: "p50", label: "p50", make: plain((m) => ms(m.p50_ms)), key: (m) => m.p50_ms, right: true },
+  { id: "p95", label: "p95", make: plain((m) => ms(m.p95_ms)), key: (m) => m.p95_ms, right: true },
   { id: "p99", label: "p99 ms", make: p99, key: (m) => m.p99_ms, right: true },
   { id: "target", label: "Target ms", make: target, key: ratio },
   { id: "batch", label: "Batch", make: batch, key: (m) => m.batch, right: true },
-  { id: "queue", label: "Queue", make: plain((m) => short(m.queue ?? 0)), key: (m) => m.queue ?? 0, right: true },
+  { id: "queue", label: "Queue", make: plain((m) => whole(m.queue ?? 0)), key: (m) => m.queue ?? 0, right: true },
   { id: "busy", label: "Busy", make: busy, key: (m) => m.busy, right: true },
   { id: "where", label: "Instances", make: where, key: (m) => m.instances },
   { id: "errors", label: "Errors", make: errors, key: (m) => (m.error_rate ?? 0) * 1e9 + reasons(m).all },

@@ -18,11 +18,11 @@ const figuresOf = (m, currency) => [
   ["p95", ms(m.p95_ms), "ms"],
   ["p99", (isOver(m) ? "▲ " : "") + ms(m.p99_ms), "ms", isOver(m)],
   ["Batch", short(m.batch), "rows"],
-  ["Queue", short(m.queue ?? 0), "rows"],
+  ["Queue", whole(m.queue ?? 0), m.queue === 1 ? "row" : "rows"],
   ["Busy", percent(m.busy), ""],
   ["Errors", (m.error_rate > 0 ? "! " : "") + rate(m.error_rate ?? 0), "/s", m.error_rate > 0],
-  ["Cost per 1,000", money(m.cost_per_1000, currency), ""],
-  ["Energy per 1,000", joined(joules(m.joules_per_1000)), known(m.joules_per_1000) ? m.method : ""],
+  ["Cost /1,000", money(m.cost_per_1000, currency), ""],
+  ["Energy /1,000", joined(joules(m.joules_per_1000)), known(m.joules_per_1000) ? m.method : ""],
 ];
 
 const factsOf = (m) => [
@@ -74,9 +74,9 @@ const linesOf = () => [
     words: ms,
     lines: [{ key: "p99", label: "p99" }, { key: "p95", label: "p95" }, { key: "p50", label: "p50" }],
   }),
-  new Lines({ title: "Requests", unit: "/s", words: rate, ground: true, lines: [{ key: "rate", label: "answered" }, { key: "errors", label: "errors" }] }),
-  new Lines({ title: "Queue", unit: " rows", words: short, ground: true, least: 4, lines: [{ key: "queue", label: "waiting" }] }),
-  new Lines({ title: "Batch", unit: " rows", words: short, least: 2, lines: [{ key: "batch", label: "mean" }] }),
+  new Lines({ title: "Requests", unit: "/s", words: rate, ground: true, lines: [{ key: "rate", label: "answered" }, { key: "errors", label: "errors", quiet: true }] }),
+  new Lines({ title: "Queue", words: (value) => (Number.isInteger(value) ? whole(value) : short(value)), ground: true, least: 4, lines: [{ key: "queue", label: "rows waiting" }] }),
+  new Lines({ title: "Batch", words: short, least: 2, lines: [{ key: "batch", label: "mean rows" }] }),
 ];
 
 export class Detail {
@@ -94,7 +94,12 @@ export class Detail {
     this.sizes = new Bars({ title: "Batch sizes, last minute", empty: "no batch in the last minute" });
     this.reasons = el("ul.reasons");
     this.facts = new Terms(el("dl.facts"));
-    this.past = [new Bars({ title: "Queries an hour", empty: "nothing in the books" }), new Bars({ title: "Cost per 1,000, by hour", empty: "no price, no cost" }), new Bars({ title: "Energy per 1,000, by hour", empty: "not known" })];
+    this.past = [
+      new Bars({ title: "Queries by hour", empty: "nothing in the books yet" }),
+      new Bars({ title: "Cost /1,000 by hour", empty: "not known" }),
+      new Bars({ title: "Energy /1,000 by hour", empty: "not known" }),
+    ];
+    for (const { node } of this.past) node.classList.add("past");
     this.events = el("ol.events");
     this.gone = el("p.none", { hidden: "" });
     this.#compose();
@@ -132,10 +137,10 @@ export class Detail {
   #compose() {
     const [latency, requests, queue, batch] = this.charts.map(({ node }) => node);
     const head = el("header", {}, this.heading, this.sign, this.others, el("div.acts", {}, this.unlock, this.load, this.unload, this.close));
-    const reasons = el("figure.chart", {}, el("figcaption", {}, el("h3", {}, "Errors by reason, since the start")), this.reasons);
+    const reasons = el("section", {}, el("h3", {}, "Errors by reason"), this.reasons);
     const facts = el("section", {}, el("h3", {}, "What it is"), this.facts.node);
     const events = el("section", {}, el("h3", {}, "What happened to it"), this.events);
-    this.all = el("div.all", {}, el("div.charts", {}, latency, requests, queue, batch, this.sizes.node, reasons, ...this.past.map(({ node }) => node)), el("div.words", {}, facts, events));
+    this.all = el("div.all", {}, el("div.charts", {}, latency, requests, queue, batch, this.sizes.node, ...this.past.map(({ node }) => node)), el("div.words", {}, facts, reasons, events));
     this.root.append(el("div.inner", {}, head, this.reason, this.gone, this.figures.node, this.all));
   }
 
@@ -242,7 +247,10 @@ export class Detail {
     const asked = this.#asked;
     const due = performance.now() - asked.at > HISTORY_MS;
     if (asked.name === name && asked.state === model.state && !due) return;
-    if (asked.name !== name) this.#writeHistory({ events: [], series: [] }, model, true);
+    if (asked.name !== name) {
+      this.root.firstChild.scrollTop = 0;
+      this.#writeHistory({}, model, true);
+    }
     this.#asked = { name, state: model.state, at: performance.now() };
     this.#fetchHistory(model);
   }
@@ -276,11 +284,17 @@ export class Detail {
   }
 }
 
+/** Every sixth hour of the day as a label. */
+function clock(at) {
+  const hour = new Date(at * 1000).getHours();
+  return hour % 6 === 0 ? `${String(hour).padStart(2, "0")}:00` : "";
+}
+
 function barsOf(series, figure, words, hour) {
-  const bars = series.map((one, i) => {
+  const bars = series.map((one) => {
     const value = figure(one);
     const told = value === null ? "" : `${hour(one)}: ${words(value)}`;
-    return { value, label: i % 6 === 2 ? hour(one) : "", told };
+    return { value, label: clock(one.start), told };
   });
   const last = bars.findLast(({ value }) => value !== null);
   return [bars, last ? `latest ${words(last.value)}` : ""];

@@ -63,7 +63,7 @@ function cash(currency, value) {
   const large = value >= 1 || value === 0;
   const shape = large
     ? { minimumFractionDigits: 2, maximumFractionDigits: 2 }
-    : { minimumSignificantDigits: 2, maximumSignificantDigits: 3 };
+    : { minimumSignificantDigits: 3, maximumSignificantDigits: 3 };
   try {
     return number({ style: "currency", currency, currencyDisplay: "narrowSymbol", ...shape });
   } catch {

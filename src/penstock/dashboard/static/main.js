@@ -26,6 +26,7 @@ const detail = new Detail(byId("detail"), {
 const machine = text();
 byId("machine").append(machine);
 
+const NARROW = matchMedia("(max-width: 1179px)"); // as in detail.css
 let hello = {};
 let tick = null;
 let drawing = 0;
@@ -55,10 +56,18 @@ function closeModel() {
   if (was) table.focus(nameOf(was));
 }
 
-/** Follows the address; the focus goes to the model's heading unless it is walked to. */
-function route(focus = false) {
+/** Follows the address; the focus goes to the model's heading where it was opened, not walked to. */
+function route(opened = false) {
   draw();
-  if (focus && wanted()) detail.heading.focus({ preventScroll: true });
+  if (!opened || !wanted()) return;
+  if (NARROW.matches) scrollTo(0, 0);
+  detail.heading.focus({ preventScroll: true });
+}
+
+/** Shows another model in place of the open one, without a history entry for each row walked. */
+function turn(hash) {
+  history.replaceState(null, "", hash);
+  route();
 }
 
 function schedule() {
@@ -107,7 +116,7 @@ function writeFrame(models) {
   const memory = memory_bytes ? joined(bytes(memory_bytes)) + (memory_limit ? ` of ${joined(bytes(memory_limit))}` : "") : "";
   const up = hello.started ? `up ${span(tick.at - hello.started)}` : "";
   const count = `${whole(models.length)} ${models.length === 1 ? "model" : "models"}`;
-  put(machine, [processor, cores && `${whole(cores)} cores`, memory, count, up].filter(Boolean).join(" · "));
+  put(machine, [`penstock ${hello.version ?? ""}`, processor, cores && `${whole(cores)} cores`, memory, count, up].filter(Boolean).join(" · "));
   title();
 }
 
@@ -159,9 +168,9 @@ function onTick(data) {
 }
 
 document.addEventListener("visibilitychange", schedule);
-addEventListener("hashchange", () => route(!table.body.contains(document.activeElement)));
+addEventListener("hashchange", () => route(true));
 addEventListener("popstate", () => route());
 byId("key").addEventListener("click", () => unlock("With a key the page shows and does what the key allows."));
-shortcuts({ table, wanted, close: closeModel, say });
+shortcuts({ table, wanted, turn, close: closeModel, say });
 sign(byId("link"), "wait", "connecting");
 const feed = new Feed("penstock/live", key, { hello: onHello, tick: onTick, state: onState });

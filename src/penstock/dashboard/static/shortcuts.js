@@ -7,11 +7,10 @@ const STEPS = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: 10, PageUp: -1
 
 const typing = (node) => node.matches?.("input, select, textarea, [contenteditable]");
 
-export function shortcuts({ table, wanted, close, say }) {
+export function shortcuts({ table, wanted, turn, close, say }) {
   function walk(step) {
     const model = table.walk(step);
-    // Beside an open model the walk turns the page, without a history entry for each row.
-    if (model && wanted()) location.replace(hashOf(model));
+    if (model && wanted()) turn(hashOf(model));
   }
 
   function theme() {

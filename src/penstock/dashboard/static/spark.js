@@ -71,6 +71,20 @@ export class Spark {
   }
 }
 
+/** The part of a whole that is in use. */
+export class Share {
+  constructor(width, height) {
+    this.width = width;
+    this.bar = svg("rect.used", { y: height - 8, height: 6, width: 0 });
+    const rail = svg("rect.rail", { y: height - 8, height: 6, width });
+    this.node = svg("svg.spark", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, rail, this.bar);
+  }
+
+  draw(part) {
+    mark(this.bar, "width", tenth(Math.min(1, part) * this.width));
+  }
+}
+
 const PERCENTILES = ["p99", "p95", "p50"];
 
 /** p50, p95 and p99 inside each other, and the target as a notch at two thirds. */

@@ -2,7 +2,7 @@
 
 import { arrange, el, mark, put, show, text } from "./dom.js";
 import { bytes, duration, grams, joined, joules, known, money, ms, percent, rate, short, whole } from "./format.js";
-import { Spark } from "./spark.js";
+import { Share, Spark } from "./spark.js";
 
 /** The model that answers most and has a p99. */
 export function busiest(models) {
@@ -48,7 +48,7 @@ function p99(tick) {
 function requests(tick) {
   const models = tick.models ?? [];
   const busy = models.filter((model) => model.rate > 0).length;
-  return { value: rate(tick.rate ?? 0), unit: "/s", note: `${whole(busy)} of ${whole(models.length)} models answer` };
+  return { value: rate(tick.rate ?? 0), unit: "/s", note: models.length === 1 ? models[0].name : `${whole(busy)} of ${whole(models.length)} models answering` };
 }
 
 function machine({ machine = {} }) {
@@ -61,7 +61,7 @@ function hourly({ cost = {}, machine = {} }) {
   if (!known(cost.per_hour)) return { hint: ["Set", "[price] per_hour", "to see money."] };
   const used = money(cost.per_hour * (machine.busy ?? 0), cost.currency);
   const source = cost.source ? ` · ${cost.source}` : "";
-  return { value: money(cost.per_hour, cost.currency), note: `${used} of it in use${source}` };
+  return { value: money(cost.per_hour, cost.currency), note: `${used} of it in use${source}`, share: machine.busy ?? 0 };
 }
 
 function perThousand({ cost = {} }) {
@@ -94,9 +94,9 @@ const FIGURES = [
   { label: "p99 of the busiest", track: "p99", tell: p99 },
   { label: "Machine busy", track: "busy", tell: machine, least: 1 },
   { label: "Cost an hour", tell: hourly },
-  { label: "Cost per 1,000 queries", track: "cost", tell: perThousand },
+  { label: "Cost per 1,000", track: "cost", tell: perThousand },
   { label: "Power", track: "watts", tell: power },
-  { label: "Carbon per 1,000 queries", track: "grams", tell: carbon },
+  { label: "Carbon per 1,000", track: "grams", tell: carbon },
 ];
 
 class Figure {
@@ -106,11 +106,10 @@ class Figure {
     this.value = text();
     this.unit = text();
     this.note = text();
-    this.spark = new Spark(200, 36, { least });
+    this.spark = track ? new Spark(200, 36, { least }) : new Share(200, 36);
     this.hint = el("p.hint");
     const big = el("p.big", {}, el("b", {}, this.value), el("span", {}, this.unit));
     this.node = el("article.figure", {}, el("h2", {}, label), big, this.spark.node, el("p.note", {}, this.note), this.hint);
-    mark(this.spark.node, "data-none", track ? null : "");
   }
 
   write(tick, tracks) {
@@ -124,6 +123,7 @@ class Figure {
     put(this.note, told.note);
     mark(this.node.lastChild.previousSibling, "title", told.note);
     if (this.track) this.spark.draw(tracks.track("", this.track), tracks.now);
+    else this.spark.draw(told.share ?? 0);
   }
 
   #ask([before, setting, after]) {
@@ -133,11 +133,13 @@ class Figure {
 
 export class Strip {
   constructor(root) {
+    this.root = root;
     this.figures = FIGURES.map((figure) => new Figure(figure));
     arrange(root, this.figures.map((figure) => figure.node));
   }
 
   write(tick, tracks) {
     for (const figure of this.figures) figure.write(tick, tracks);
+    mark(this.root, "data-count", this.figures.filter(({ node }) => !node.hidden).length);
   }
 }

@@ -226,7 +226,7 @@ export class Table {
   /** Moves the focus by `step` rows (±Infinity: to an end); answers the model that has it now. */
   walk(step) {
     const at = this.#order.findIndex(({ link }) => link.tabIndex === 0);
-    const inside = this.body.contains(document.activeElement);
+    const inside = this.opened || this.body.contains(document.activeElement);
     const to = inside || !Number.isFinite(step) ? Math.max(0, Math.min(this.#order.length - 1, at + step)) : Math.max(at, 0);
     const row = this.#order[to];
     row?.link.focus();

@@ -1,0 +1,375 @@
+"""The page in a real Chromium, shown made-up figures."""
+
+import time
+import zlib
+from statistics import median
+
+import pytest
+
+from tests.dashboard import chromium
+from tests.dashboard.checks import CONTRAST, SIDEWAYS, WATCH, WORK
+from tests.dashboard.stage import staged
+
+pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium is installed")
+
+NASTY = "<script>window.hurt=1</script><img src=x onerror=window.hurt=2>&amp;'\"/../%41"
+ROWS = "document.querySelectorAll('tr.model').length"
+SHOWN = "document.querySelector('.figure .big b')?.textContent"
+FIRST = "document.querySelector('tr.model a').textContent"
+HEADING = "document.querySelector('#detail h2').innerText"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser):
+    """``page(stage, "#…")`` shows it; afterwards nothing may have gone wrong in it or come from elsewhere."""
+    with browser.tab() as tab:
+
+        def opened(stage, where="", ready=SHOWN):
+            tab.origin = stage.url
+            tab.open(stage.url + where)
+            tab.until(ready)
+            return tab
+
+        tab.opened = opened
+        yield tab
+        tab.run("1")
+        assert not wrong(tab)
+
+
+def wrong(tab):
+    """Errors told in the console, and requests to another origin; a lost connection is told elsewhere."""
+    told = [e["entry"]["text"] for e in tab.named("Log.entryAdded") if e["entry"]["source"] != "network"]
+    thrown = [e["exceptionDetails"]["text"] for e in tab.named("Runtime.exceptionThrown")]
+    said = [str(e["args"]) for e in tab.named("Runtime.consoleAPICalled")]
+    asked = [e["request"]["url"] for e in tab.named("Network.requestWillBeSent")]
+    return told + thrown + said + [url for url in asked if not url.startswith(tab.origin)]
+
+
+def wait_for(told, seconds=20):
+    end = time.monotonic() + seconds
+    while not told():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def press(tab, *keys):
+    for key in keys:
+        tab.key(key)
+
+
+def click(tab, words, within="document"):
+    tab.run(f"[...{within}.querySelectorAll('button')].find((b) => b.innerText.trim() === {words!r}).click()")
+
+
+def drawn_rows(png):
+    """How many of a picture's rows are unlike the row above: a blank one has none."""
+    data = b""
+    at = 8
+    while at < len(png):
+        size = int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] == b"IDAT":
+            data += png[at + 8 : at + 8 + size]
+        at += size + 12
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
+    plain = zlib.decompress(data)
+    stride = len(plain) // height
+    assert stride > width
+    return len({plain[at : at + stride] for at in range(0, len(plain), stride)})
+
+
+def test_one_model_is_shown_at_length(page):
+    with staged(1) as stage:
+        stage.warm = 100
+        tab = page.opened(stage)
+        assert tab.run(HEADING).startswith("resnet50")
+        assert tab.run("document.querySelector('#models').hidden")
+        lines = tab.run(
+            "[...document.querySelectorAll('.chart .line')].map((p) => (p.getAttribute('d') ?? '').length)"
+        )
+        assert max(lines) > 500
+        tab.until("document.querySelectorAll('.events time').length === 3")
+
+
+def test_a_hundred_models_are_a_hundred_rows(page):
+    with staged(100) as stage:
+        tab = page.opened(stage)
+        assert tab.run(ROWS) == 100
+        names = tab.run("[...document.querySelectorAll('tr.model a')].map((a) => a.textContent)")
+        assert names == sorted(names)
+        assert tab.run(SIDEWAYS) == []
+
+
+def test_rows_are_sorted_by_any_column(page):
+    with staged(30) as stage:
+        tab = page.opened(stage)
+        for words, column in (("p99 ms", "p99"), ("Queue", "queue"), ("Rate /s", "rate")):
+            click(tab, words)
+            head = f"document.querySelector('th.c-{column}')"
+            assert tab.run(f"{head}.ariaSort ?? {head}.getAttribute('aria-sort')") == "descending"
+            cells = f"[...document.querySelectorAll('td.c-{column}')].map((c) => c.innerText)"
+            words = [cell.replace("▲", "").replace(",", "").strip() for cell in tab.run(cells)]
+            figures = [float(word) for word in words if word != "–"]
+            assert figures == sorted(figures, reverse=True)
+
+
+def test_typing_filters_and_chips_choose(page):
+    with staged(60) as stage:
+        tab = page.opened(stage)
+        press(tab, "/")
+        tab.type("bert openvino")
+        tab.until(f"{ROWS} < 60")
+        assert tab.run(FIRST).startswith("bert-ner")
+        press(tab, "Escape")
+        tab.until(f"{ROWS} === 60")
+        tab.run("document.querySelectorAll('.chip')[4].click()")
+        tab.until(f"{ROWS} === 2")
+        assert tab.run("document.querySelectorAll('.chip')[4].innerText").split() == ["Not", "ready", "2"]
+
+
+def test_an_update_of_a_hundred_models_is_quick(page):
+    with staged(100) as stage:
+        stage.every = 0.2
+        stage.warm = 300
+        page.before(WATCH)
+        tab = page.opened(stage, ready=f"{ROWS} === 100")
+        wait_for(lambda: stage.told > 2)
+        tab.run("window.drawn.length = window.long.length = 0")
+        before = tab.metrics()
+        tab.until("window.drawn.length >= 15", 30)
+        after, drawn, long = tab.metrics(), tab.run("window.drawn"), tab.run("window.long")
+        whole = 1000 * sum(after[name] - before[name] for name in WORK) / len(drawn)
+        assert median(drawn) < 50
+        assert max([*drawn, *long]) < 400
+        assert whole < 100
+
+
+def test_what_is_not_seen_is_not_drawn(page):
+    with staged(3) as stage:
+        stage.every = 0.05
+        page.before(WATCH)
+        tab = page.opened(stage)
+        hide = "Object.defineProperty(document, 'hidden', { get: () => %s, configurable: true })"
+        tab.run(hide % "true")
+        seen = tab.run("new Promise((done) => setTimeout(() => done(window.drawn.length), 100))")
+        assert tab.run("new Promise((done) => setTimeout(() => done(window.drawn.length), 400))") == seen
+        tab.run(hide % "false")
+        tab.run("document.dispatchEvent(new Event('visibilitychange'))")
+        tab.until(f"window.drawn.length > {seen}")
+
+
+def test_a_nasty_name_stays_text(page):
+    with staged(3) as stage:
+        stage.names[1] = NASTY
+        tab = page.opened(stage)
+        link = f"[...document.querySelectorAll('tr.model a')].find((a) => a.textContent === {NASTY!r})"
+        assert tab.run(f"Boolean({link})")
+        tab.run(f"{link}.click()")
+        tab.until(f"{HEADING}.startsWith('<script>')")
+        click(tab, "Unload")
+        click(tab, "Unload", "document.querySelector('#confirm')")
+        tab.until("document.querySelector('#say').innerText.includes('is unloaded')")
+        assert stage.orders == [(f"/v2/repository/models/{NASTY}/unload", "")]
+        assert tab.run("window.hurt === undefined && !document.querySelector('main img, main script')")
+
+
+def test_unload_is_asked_for_and_carries_the_key(page):
+    with staged(4) as stage:
+        stage.keys = {"looker": "infer", "sesame": "admin"}
+        tab = page.opened(stage, "#/resnet50/1", ready="document.querySelector('#keys')?.open")
+        tab.type("looker")
+        press(tab, "Enter")
+        tab.until(SHOWN)
+        assert tab.run("[...document.querySelectorAll('.acts button')].filter((b) => !b.hidden).length") == 2
+        click(tab, "Enter an admin key to load or unload")
+        tab.type("sesame")
+        press(tab, "Enter")
+        tab.until("[...document.querySelectorAll('.acts button')].some((b) => b.innerText === 'Unload')")
+        click(tab, "Unload")
+        assert "Unload resnet50?" in tab.run("document.querySelector('#confirm').innerText")
+        press(tab, "Enter")  # the focus is on Cancel
+        tab.until("!document.querySelector('#confirm').open")
+        assert stage.orders == []
+        click(tab, "Unload")
+        click(tab, "Unload", "document.querySelector('#confirm')")
+        tab.until("document.querySelector('#say').innerText.includes('resnet50 is unloaded')")
+        assert stage.orders == [("/v2/repository/models/resnet50/unload", "sesame")]
+        assert "sesame" not in tab.run("JSON.stringify(localStorage) + document.cookie + location.href")
+
+
+def test_a_refusal_is_told_and_a_wrong_key_asked_for_again(page):
+    with staged(2) as stage:
+        tab = page.opened(stage, "#/resnet50/1")
+        stage.refusal = (507, {"error": "no memory for resnet50"})
+        click(tab, "Load anew")
+        click(tab, "Load", "document.querySelector('#confirm')")
+        tab.until("document.querySelector('#say').innerText.includes('no memory for resnet50')")
+        stage.refusal, stage.keys = None, {"sesame": "admin"}
+        click(tab, "Load anew")
+        click(tab, "Load", "document.querySelector('#confirm')")
+        tab.until("document.querySelector('#keys').open")
+        tab.type("sesame")
+        press(tab, "Enter")
+        tab.until("document.querySelector('#say').innerText.includes('resnet50 is loaded')")
+        assert [key for _, key in stage.orders] == ["", "", "sesame"]
+
+
+def test_keys_alone_are_enough(page):
+    with staged(20) as stage:
+        tab = page.opened(stage)
+        press(tab, "j")
+        assert tab.run("document.activeElement.textContent") == tab.run(FIRST)
+        press(tab, "ArrowDown", "ArrowDown", "ArrowUp", "End")
+        last = tab.run("[...document.querySelectorAll('tr.model a')].at(-1).textContent")
+        assert tab.run("document.activeElement.textContent") == last
+        press(tab, "Home", "ArrowDown", "Enter")
+        tab.until("document.activeElement.matches('#detail h2')")
+        second = tab.run("document.querySelectorAll('tr.model a')[1].textContent")
+        assert tab.run(HEADING).startswith(second)
+        length = tab.run("history.length")
+        press(tab, "j")
+        tab.until(f"!{HEADING}.startsWith({second + ' '!r})")
+        assert tab.run("history.length") == length
+        press(tab, "Escape")
+        tab.until("document.querySelector('#detail').hidden && document.activeElement.closest('tr.model')")
+        press(tab, "?")
+        assert tab.run("document.querySelector('#shortcuts').open")
+        press(tab, "Escape")
+        assert not tab.run("document.querySelector('#shortcuts').open")
+
+
+def test_everything_is_reached_by_tab_and_its_focus_is_seen(page):
+    with staged(3) as stage:
+        tab = page.opened(stage, "#/resnet50/1")
+        reached = set()
+        for _ in range(45):
+            press(tab, "Tab")
+            seen = tab.run(
+                "(() => { const a = document.activeElement, row = a.closest('tr.model');"
+                " const outline = (n) => getComputedStyle(n).outlineStyle !== 'none';"
+                " return [a.ariaLabel || a.innerText || a.id, a === document.body || outline(row ?? a)] })()"
+            )
+            assert seen[1], seen
+            reached.add(seen[0])
+        wanted = {
+            "Skip to the models",
+            "API key",
+            "Theme",
+            "Shortcuts",
+            "Filter the models",
+            "Unload",
+            "Close",
+        }
+        assert wanted <= reached
+        assert "p99 ms" in reached
+
+
+def test_the_address_opens_a_model_and_back_leaves_it(page):
+    with staged(5) as stage:
+        tab = page.opened(stage)
+        tab.run("document.querySelector('tr.model td.c-rate').click()")
+        tab.until("!document.querySelector('#detail').hidden")
+        assert tab.run("location.hash") == tab.run("document.querySelector('tr.model a').hash")
+        tab.run("history.back()")
+        tab.until("document.querySelector('#detail').hidden")
+        tab.run("location.hash = '#/nothing/1'")
+        tab.until("document.querySelector('#detail').innerText.includes('There is no such model here')")
+
+
+def test_a_lost_connection_is_told_and_opened_again(page):
+    with staged(2) as stage:
+        tab = page.opened(stage)
+        stage.running = False
+        tab.until("document.querySelector('#link').innerText.includes('lost')")
+        assert tab.run("document.querySelector('#page').hasAttribute('data-stale')")
+        assert "lost" in tab.run("document.querySelector('#say').innerText")
+        stage.running = True
+        tab.until("document.querySelector('#link').innerText === 'live'")
+        tab.until("!document.querySelector('#page').hasAttribute('data-stale')")
+
+
+def test_the_theme_is_the_systems_until_one_is_chosen(page):
+    with staged(1) as stage:
+        ground = "getComputedStyle(document.documentElement).backgroundColor"
+        page.prefer(color_scheme="dark")
+        tab = page.opened(stage)
+        dark = tab.run(ground)
+        press(tab, "t")
+        light = tab.run(ground)
+        assert light != dark
+        tab.open(stage.url + "?again")
+        tab.until("location.search && document.querySelector('.figure .big b')?.textContent")
+        assert tab.run(ground) == light
+        tab.run("document.querySelector('#theme').click()")
+        assert tab.run(ground) == dark
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_told_from_its_ground(page, scheme):
+    with staged(20) as stage:
+        page.prefer(color_scheme=scheme)
+        tab = page.opened(stage, "#/bert-ner/1")
+        tab.until("document.querySelectorAll('.events time').length")
+        texts = tab.run(CONTRAST)
+        assert len(texts) > 150
+        assert [text for text in texts if text["ratio"] < 4.5] == []
+
+
+def test_controls_have_names(page):
+    with staged(3) as stage:
+        tab = page.opened(stage, "#/resnet50/1")
+        tab.send("Accessibility.enable")
+        nodes = tab.send("Accessibility.getFullAXTree")["nodes"]
+        found = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+        roles = {role for role, _ in found}
+        assert {"table", "row", "rowheader", "columnheader", "main", "banner", "status", "searchbox"} <= roles
+        named = {"button", "link", "searchbox", "textbox", "combobox", "image", "meter", "table"}
+        assert [one for one in found if one[0] in named and not one[1].strip()] == []
+
+
+def test_what_is_not_known_says_how_to_make_it_known(page):
+    with staged(3) as stage:
+        stage.change = lambda tick: {**tick, "cost": {}, "energy": {}, "tenants": []}
+        tab = page.opened(stage)
+        strip = tab.run("document.querySelector('#strip').innerText")
+        assert "[price] per_hour" in strip
+        assert "[energy]" in strip
+        assert "Carbon" not in strip
+        assert "$" not in strip
+        assert tab.run("document.querySelector('#tenants').hidden")
+
+
+@pytest.mark.parametrize(
+    ("count", "where", "size", "scheme"),
+    [
+        (100, "", (1440, 900), "light"),
+        (100, "#/bert-ner/1", (1600, 1000), "dark"),
+        (1, "", (1280, 900), "dark"),
+        (100, "", (360, 760), "light"),
+        (100, "#/bert-ner/1", (360, 760), "dark"),
+    ],
+)
+def test_it_fits_and_is_not_blank(page, tmp_path, count, where, size, scheme):
+    with staged(count) as stage:
+        stage.warm = 300
+        page.size(*size, phone=size[0] < 500)
+        page.prefer(color_scheme=scheme)
+        tab = page.opened(stage, where)
+        tab.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+        assert tab.run(SIDEWAYS) == []
+        assert drawn_rows(tab.picture(tmp_path / "page.png")) > size[1] // 3
+
+
+def test_motion_is_only_for_those_who_want_it(page):
+    with staged(1) as stage:
+        page.prefer(reduced_motion="reduce")
+        tab = page.opened(stage)
+        time.sleep(0.1)
+        assert tab.run("document.getAnimations().length") == 0
+        tab.prefer(reduced_motion="no-preference")
+        tab.until("document.getAnimations().length > 0")
