@@ -34,7 +34,7 @@ from penstock.metering.budget import Budgets
 from penstock.metering.ledger import Ledger
 from penstock.metering.meter import Meter
 from penstock.metering.shelf import open_shelf
-from penstock.metering.survey import Terms, survey, warn
+from penstock.metering.survey import Terms, survey, tell
 from penstock.repository.local import LocalStore
 from penstock.serving import budgeted
 from penstock.serving.catalog import Catalog
@@ -147,7 +147,7 @@ class Server:
             meter=settings.meter, price=settings.price, energy=settings.energy, carbon=settings.carbon
         )
         equipment = await asyncio.to_thread(survey, terms)
-        warn(settings.budgets, equipment)
+        tell(equipment, settings.budgets)
         shelf = await asyncio.to_thread(open_shelf, settings.meter, settings.repository)
         await self.meter.start(equipment, shelf)
 

@@ -40,6 +40,9 @@ def command(
         str | None,
         Flag(metavar="SIZE", help="Memory for all models, e.g. 8GiB; others are loaded when asked for."),
     ] = None,
+    price_per_hour: Annotated[
+        float | None, Flag(metavar="AMOUNT", help="What the machine costs, so that queries have a price.")
+    ] = None,
     tls_cert: Annotated[
         str | None, Flag(metavar="FILE", help="PEM certificate chain, for both ports.")
     ] = None,
@@ -66,6 +69,7 @@ def command(
         "server.tls_key": tls_key,
         "server.insecure": insecure or None,
         "memory.limit": memory_limit,
+        "price.per_hour": price_per_hour,
         "log.format": log_format,
         "log.level": log_level,
     }
@@ -169,7 +173,7 @@ def _welcome(server: "Server") -> str:
     host = settings.server.host if settings.server.host not in ("0.0.0.0", "::") else "127.0.0.1"
     url = f"{'https' if settings.server.tls_cert else 'http'}://{host}:{server.http_port}"
     states = server.models.states()
-    lines = ["", f"  Penstock serves {settings.repository}", f"    HTTP  {url}"]
+    lines = ["", f"  Penstock serves {settings.repository}", f"    HTTP  {url}", f"    page  {url}/"]
     if server.grpc_port >= 0:
         lines.append(f"    gRPC  {host}:{server.grpc_port}")
     lines += ["", "  Models"]
@@ -196,6 +200,7 @@ def _examples(url: str, state: "ModelState", repository: Path) -> list[str]:
         f'    {program("python")} -c "import numpy as np, penstock; print(dict({ask}))"',
         f"    {program('penstock')} models --url {url}",
         f"    {program('penstock')} bench {url} {shlex.quote(state.name)}",
+        f"    {program('penstock')} bill --url {url}",
     ]
 
 

@@ -76,10 +76,12 @@ class Hub:
         """End all streams; whoever has not read what came before is cut off after so many seconds."""
         self.closed = True
         self._wake()
+        ending = set(self.viewers)
         if self._ticking is not None:
             self._ticking.cancel()
-        if self.viewers:
-            await asyncio.wait(self.viewers, timeout=patience)
+            ending.add(self._ticking)
+        if ending:
+            await asyncio.wait(ending, timeout=patience)
         for viewer in self.viewers:
             viewer.cancel()
 

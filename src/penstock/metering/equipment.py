@@ -54,9 +54,9 @@ class Equipment:
         self.grid = grid or Steady(None, "")
 
     @property
-    def metered(self) -> bool:
-        """Something tells its energy."""
-        return bool(self._probes)
+    def methods(self) -> list[str]:
+        """How its energy is told; empty where nothing tells it."""
+        return sorted({probe.method for probe in self._probes})
 
     def idle_watts(self, part: Part) -> float | None:
         """What that part takes with nothing to do, where all its counters know."""

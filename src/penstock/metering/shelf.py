@@ -143,7 +143,9 @@ def open_shelf(terms: Metering, repository: str) -> Shelf:
         return Shelf(Books.open(None, terms.site))
     path = Path(terms.file).expanduser() if terms.file else usual(repository)
     try:
-        return Shelf(Books.open(path, terms.site))
+        shelf = Shelf(Books.open(path, terms.site))
+        log.info("books in %s", path)
+        return shelf
     except BadSetting as error:
         if terms.file and not isinstance(error, BooksBusy):
             raise

@@ -48,10 +48,13 @@ def survey(terms: Terms) -> Equipment:
     )
 
 
-def warn(budgets: Budgets, equipment: Equipment) -> None:
-    """Say so where a budget can never be spent, since what it is in is not known here."""
+def tell(equipment: Equipment, budgets: Budgets) -> None:
+    """Log what is known, and where a budget can never be spent since what it is in is not known here."""
+    price = equipment.price_from or "no price is known; give [price] per_hour"
+    energy = "+".join(equipment.methods) or "nothing tells the energy"
+    log.info("metering: %.3g cores are ours; price: %s; energy: %s", equipment.cores, price, energy)
     needed = needs(budgets)
     if "money" in needed and equipment.cpu_per_s is None:
         log.warning("budgets in money do nothing: no price is known; give [price] per_hour")
-    if "energy" in needed and not equipment.metered:
+    if "energy" in needed and not equipment.methods:
         log.warning("budgets in joules do nothing: nothing tells the energy; see [energy] probe")
