@@ -1,8 +1,12 @@
 """What was charged since the server started: sums for the metrics, and the last hour for full rates."""
 
+from typing import TypeVar
+
 from penstock.core.account import Payer
 from penstock.metering.charges import NOTHING, Span, Took, Used
 from penstock.metering.lately import Lately
+
+Key = TypeVar("Key")
 
 
 class Totals:
@@ -11,6 +15,9 @@ class Totals:
     def __init__(self) -> None:
         self.used: dict[Payer, Used] = {}
         """Since the start, at marginal cost."""
+        self.by_version: dict[tuple[str, str], Used] = {}
+        """The same by model and version, whoever asked; the payer in it is any one of them."""
+        self.by_tenant: dict[str, Used] = {}
         self.took: Took = NOTHING
         """The machine since the start."""
         self.last: Span | None = None
@@ -29,8 +36,15 @@ class Totals:
     def add(self, span: Span) -> None:
         """One more entry of the books."""
         for used in span.used:
-            before = self.used.get(used.payer)
-            self.used[used.payer] = used if before is None else before + used
+            payer = used.payer
+            _add(self.used, payer, used)
+            _add(self.by_version, (payer.model, payer.version), used)
+            _add(self.by_tenant, payer.tenant, used)
         self.took += span.took
         self.last = span
         self._lately.add(span)
+
+
+def _add(sums: dict[Key, Used], key: Key, used: Used) -> None:
+    before = sums.get(key)
+    sums[key] = used if before is None else before + used

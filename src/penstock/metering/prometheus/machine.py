@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from penstock.metering.charges import Took
 from penstock.metering.prometheus.family import counter, gauge
-from penstock.metering.prometheus.sums import known, method
+from penstock.metering.prometheus.sums import energy, method, money
 from penstock.metering.prometheus.usage import BOUNDS
 from penstock.metering.totals import Totals
 
@@ -35,7 +35,7 @@ def families(meter: Metered) -> "Iterator[Metric]":
         "machine_cost",
         "Money that the machine cost, busy or idle.",
         ("part", "currency"),
-        [((part, took.currency), money) for part, money in known(took, "money")],
+        [((part, took.currency), cost) for part, cost in money(took)],
     )
     yield from _energy(took)
     yield counter(
@@ -59,7 +59,7 @@ def _energy(took: Took) -> "Iterator[Metric]":
             f"machine_{name}",
             f"Energy that the machine took, busy or idle{help_}.",
             ("part", "method"),
-            [((part, how), getattr(joules, bound)) for part, joules in known(took, "joules")],
+            [((part, how), getattr(joules, bound)) for part, joules in energy(took)],
         )
 
 

@@ -1,11 +1,13 @@
 """What each tenant used, what that cost and took at the margin, and how much of its budget is gone."""
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from penstock.metering.budget import Standing
+from penstock.metering.charges import Used
 from penstock.metering.prometheus.family import Samples, counter, gauge
-from penstock.metering.prometheus.sums import Sum, known, method, summed
+from penstock.metering.prometheus.sums import energy, method, money
 from penstock.metering.totals import Totals
 
 if TYPE_CHECKING:
@@ -17,13 +19,12 @@ NOBODY = "(none)"
 
 def families(totals: Totals) -> "Iterator[Metric]":
     """As many tenants as ``Accounts`` keeps apart."""
-    sums = summed(totals.used.values(), lambda payer: payer.tenant or NOBODY)
-    rows = sorted(sums.items())
+    rows = sorted(((tenant or NOBODY, used) for tenant, used in totals.by_tenant.items()), key=itemgetter(0))
     yield counter(
         "tenant_queries",
         "Queries that were answered and charged.",
         ("tenant",),
-        [((tenant,), used.queries) for tenant, used in rows],
+        [((tenant,), used.account.queries) for tenant, used in rows],
     )
     yield counter(
         "tenant_cost",
@@ -55,15 +56,14 @@ def budgets(standings: Sequence[Standing]) -> "Iterator[Metric]":
     )
 
 
-def _money(rows: list[tuple[str, Sum]], totals: Totals) -> Samples:
-    for part, _ in known(totals.took, "money"):
-        for tenant, used in rows:
-            yield (tenant, part, totals.took.currency), used.money.get(part) or 0.0
+def _money(rows: list[tuple[str, Used]], totals: Totals) -> Samples:
+    for tenant, used in rows:
+        for part, cost in money(used):
+            yield (tenant, part, totals.took.currency), cost
 
 
-def _energy(rows: list[tuple[str, Sum]], totals: Totals) -> Samples:
+def _energy(rows: list[tuple[str, Used]], totals: Totals) -> Samples:
     how = method(totals.took)
-    for part, _ in known(totals.took, "joules"):
-        for tenant, used in rows:
-            joules = used.joules.get(part)
-            yield (tenant, part, how), joules.mid if joules else 0.0
+    for tenant, used in rows:
+        for part, joules in energy(used):
+            yield (tenant, part, how), joules.mid
