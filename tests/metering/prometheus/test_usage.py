@@ -150,6 +150,11 @@ def test_tenants_are_summed_over_versions_whether_these_are_still_there_or_not()
     }
 
 
+def test_a_tenant_that_calls_itself_nobody_is_counted_with_nobody():
+    found = scrape(totals_of(BARE, used("a", "(none)", queries=1), used("a", "", queries=2)))
+    assert found["penstock_tenant_queries_total"] == {("(none)",): 3}
+
+
 def test_versions_that_the_ledger_has_dropped_are_not_in_the_output():
     uses = [used("a", version=str(version), queries=1) for version in range(1000)]
     found = scrape(totals_of(BARE, *uses), versions=[("a", "999")])

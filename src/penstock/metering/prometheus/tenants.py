@@ -19,7 +19,7 @@ NOBODY = "(none)"
 
 def families(totals: Totals) -> "Iterator[Metric]":
     """As many tenants as ``Accounts`` keeps apart."""
-    rows = sorted(((tenant or NOBODY, used) for tenant, used in totals.by_tenant.items()), key=itemgetter(0))
+    rows = _rows(totals)
     yield counter(
         "tenant_queries",
         "Queries that were answered and charged.",
@@ -41,7 +41,8 @@ def families(totals: Totals) -> "Iterator[Metric]":
 
 
 def budgets(standings: Sequence[Standing]) -> "Iterator[Metric]":
-    keyed = [((each.tenant or NOBODY, each.what), each) for each in standings]
+    found = {(each.tenant or NOBODY, each.what): each for each in standings}
+    keyed = sorted(found.items(), key=itemgetter(0))
     yield gauge(
         "budget_used_ratio",
         "Part of its budget that the tenant has used in the last hour; may be over 1.",
@@ -54,6 +55,15 @@ def budgets(standings: Sequence[Standing]) -> "Iterator[Metric]":
         ("tenant", "what"),
         [(key, each.warn) for key, each in keyed],
     )
+
+
+def _rows(totals: Totals) -> list[tuple[str, Used]]:
+    used = dict(totals.by_tenant)
+    nobody = used.pop("", None)
+    if nobody is not None:  # a header may say just that, and two series may not have one name
+        named = used.get(NOBODY)
+        used[NOBODY] = nobody if named is None else nobody + named
+    return sorted(used.items(), key=itemgetter(0))
 
 
 def _money(rows: list[tuple[str, Used]], totals: Totals) -> Samples:
