@@ -212,6 +212,13 @@ def best_of_onnxruntime(model: Path, seconds: float) -> tuple[int, float]:
     return int(size), float(rate)
 
 
+def _config(folder: Path) -> Path:
+    """Books of its own, which go with the folder."""
+    file = folder / "penstock.toml"
+    file.write_text(f'[meter]\nfile = "{folder / "books.db"}"\n')
+    return file
+
+
 class Bench:
     """The servers of this benchmark, up until the block ends."""
 
@@ -227,6 +234,7 @@ class Bench:
             [
                 *(sys.executable, "-m", "penstock", "serve", str(repository)),
                 *("--http-port", str(port), "--grpc-port", "-1", "--log-level", "error"),
+                *("--config", str(_config(folder))),
             ],
             self.url,
         )

@@ -92,8 +92,9 @@ def serving(
     command = [sys.executable, "-m", "penstock", "serve", str(repository), *ports, "--log-format", "json"]
     pinned = ["taskset", "-c", str(core)] if core is not None else []
     clean = [name for name in os.environ if name.startswith("PENSTOCK_")]
-    given = [f"{name}={value}" for name, value in (settings or {}).items()]
-    bare = ["env", *(word for name in clean for word in ("-u", name)), *given] if clean or given else []
+    told = {"PENSTOCK_METER_FILE": str(repository.parent / "books.db"), **(settings or {})}
+    given = [f"{name}={value}" for name, value in told.items()]
+    bare = ["env", *(word for name in clean for word in ("-u", name)), *given]
     server = Served([*bare, *pinned, *command])
     try:
         yield server

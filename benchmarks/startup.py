@@ -44,7 +44,10 @@ def server(repository: Path, grpc: bool) -> Iterator[tuple[int, int]]:
         str(free_port() if grpc else -1),
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "penstock", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "penstock", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PENSTOCK_METER_FILE": str(repository.parent / "books.db")},
     )
     try:
         yield process.pid, port

@@ -12,6 +12,14 @@ from tests.e2e.process import Process, serving
 sys.modules.setdefault("openvino_telemetry", None)  # by which OpenVINO would fork us and call Google
 
 
+@pytest.fixture(autouse=True, scope="session")
+def state(tmp_path_factory):
+    """Servers keep their books in the user's state folder; those of tests are not to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def serve():
     """``serve(repository, *flags, **settings)`` starts a server process and waits until it is ready."""

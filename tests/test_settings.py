@@ -225,6 +225,13 @@ def test_only_addresses_of_this_machine_are_loopback(host: str, expected: bool) 
     assert expected == is_loopback(host)
 
 
+def test_the_books_file_is_relative_to_the_settings_and_none_is_no_file(tmp_path: Path) -> None:
+    assert load(toml(tmp_path, '[meter]\nfile = "books.db"\n'), {}, {}).meter.file == str(
+        tmp_path / "books.db"
+    )
+    assert load(toml(tmp_path, '[meter]\nfile = "none"\n'), {}, {}).meter.file == "none"
+
+
 def test_beyond_loopback_keys_or_insecure_are_needed() -> None:
     with pytest.raises(BadSetting, match=r"no API keys; put what 'penstock key' prints .* or .* --insecure"):
         check_exposure(load(None, {}, {"server.host": "0.0.0.0"}))

@@ -142,6 +142,10 @@ def load(config: Path | None, environ: Mapping[str, str], flags: Mapping[str, An
     return _checked(convert(values, Settings, "settings"))
 
 
+_PATHS = (("", "repository"), ("server", "tls_cert"), ("server", "tls_key"), ("meter", "file"))
+"""Settings that a file gives relative to itself."""
+
+
 def _from_file(file: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -152,9 +156,9 @@ def _from_file(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise BadSetting(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     convert(values, Settings, str(file))
-    for section, key in (("", "repository"), ("server", "tls_cert"), ("server", "tls_key")):
+    for section, key in _PATHS:
         table = values.get(section, {}) if section else values
-        if table.get(key):
+        if table.get(key) and table[key] != NO_FILE:
             table[key] = str(file.parent / Path(table[key]).expanduser())
     return values
 

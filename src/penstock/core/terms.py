@@ -12,6 +12,10 @@ Amount: TypeAlias = Annotated[float, Meta(ge=0)]
 Role: TypeAlias = Literal["infer", "admin"]
 
 
+NO_FILE = "none"
+"""Instead of a file's name: nothing is kept on disk."""
+
+
 class KeyTerms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a key may do, and whom its requests are charged to."""
 

@@ -10,7 +10,7 @@ from threading import Lock
 from time import monotonic, time
 
 from penstock.core.errors import BadSetting
-from penstock.core.terms import Metering
+from penstock.core.terms import NO_FILE, Metering
 from penstock.metering.books.backlog import Backlog
 from penstock.metering.books.faults import BooksBusy, BooksFailed
 from penstock.metering.books.reading import Spent
@@ -22,7 +22,6 @@ from penstock.metering.events import KEPT, Event
 
 log = logging.getLogger("penstock.meter")
 
-NOWHERE = "none"
 _AGEING = 60.0
 """Seconds between looks for what has grown old."""
 
@@ -139,7 +138,7 @@ def open_shelf(terms: Metering, repository: str) -> Shelf:
 
     Blocks; raises BadSetting where a file that the settings name cannot be used.
     """
-    if terms.file == NOWHERE:
+    if terms.file == NO_FILE:
         return Shelf(Books.open(None, terms.site))
     path = Path(terms.file).expanduser() if terms.file else usual(repository)
     try:
