@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import fixtures
-from benchmarks.metering import machine
+from benchmarks.machine import facts
 from penstock.core.ports import Handler
 from penstock.core.types import Request, Tensors
 from penstock.metering.ledger import Ledger
@@ -126,7 +126,7 @@ def main() -> None:
             f"{row['what']:26}{row['at_once']:8}{row['by_hand_us']:10.1f}{row['pipeline_us']:10.1f}{more:8.1f}"
         )
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2))
+        options.json.write_text(json.dumps({"machine": facts(), "rows": rows}, indent=2))
 
 
 if __name__ == "__main__":

@@ -226,9 +226,8 @@ def test_only_addresses_of_this_machine_are_loopback(host: str, expected: bool) 
 
 
 def test_the_books_file_is_relative_to_the_settings_and_none_is_no_file(tmp_path: Path) -> None:
-    assert load(toml(tmp_path, '[meter]\nfile = "books.db"\n'), {}, {}).meter.file == str(
-        tmp_path / "books.db"
-    )
+    found = load(toml(tmp_path, '[meter]\nfile = "books.db"\n'), {}, {})
+    assert found.meter.file == str(tmp_path / "books.db")
     assert load(toml(tmp_path, '[meter]\nfile = "none"\n'), {}, {}).meter.file == "none"
 
 

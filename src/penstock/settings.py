@@ -16,7 +16,7 @@ from penstock.core.schema import convert, nearest
 from penstock.core.sizes import size
 from penstock.core.spec import Duration, ModelSpec, Positive, Seconds
 from penstock.core.tenants import check, check_header
-from penstock.core.terms import Budgets, Carbon, EnergyTerms, Keys, KeyTerms, Metering, Price, Role
+from penstock.core.terms import NO_FILE, Budgets, Carbon, EnergyTerms, Keys, KeyTerms, Metering, Price, Role
 
 MIB = 1024 * 1024
 
