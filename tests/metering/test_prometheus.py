@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from penstock.core.errors import REASONS
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState
 from penstock.metering.histogram import SECONDS
@@ -207,3 +208,8 @@ def test_the_guide_names_every_metric(ledger):
     body, _ = render(ledger, STATES, "", SimpleNamespace(totals=Totals(), unsaved=0.0))
     names = {line.split()[2] for line in body.decode().splitlines() if line.startswith("# TYPE")}
     assert sorted(n for n in names if f"`{n}`" not in guide and not n.startswith("process_")) == []
+
+
+def test_the_guide_names_every_reason():
+    guide = (Path(__file__).parents[2] / "docs/guide/metrics.md").read_text()
+    assert sorted(reason for reason in REASONS.values() if f"`{reason}`" not in guide) == []

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 REASONS = {
     "overloaded": "REJECTED",
+    "budget": "REJECTED",
     "unavailable": "REJECTED",
+    "quarantined": "REJECTED",
     "deadline": "REJECTED",
     "cancelled": "CANCELED",
     "engine": "BACKEND",
+    "crash": "BACKEND",
     "failed": "BACKEND",
     "policy": "BACKEND",
 }
