@@ -15,7 +15,7 @@ from benchmarks.served import serving
 from penstock.client import Client
 from penstock.core import machine
 from penstock.core.tensors import Array
-from penstock.metering.energy import open_probe
+from penstock.metering.energy.rapl import open_probe
 from penstock.optimize.accuracy import judge
 from penstock.optimize.bounds import paired_ratio
 from penstock.optimize.measure import Rounds, compare, figures
