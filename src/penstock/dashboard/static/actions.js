@@ -40,11 +40,15 @@ for (const button of document.querySelectorAll("[data-close]")) {
 byId("keys-forget").addEventListener("click", () => byId("keys").close("forget"));
 
 /** Opens a dialog; the answer is the value of the button that closed it, "no" for Escape. */
-function open(dialog) {
+async function open(dialog) {
+  await closing.get(dialog); // its event comes after it is closed, and would answer the next question too
   dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), { once: true }));
+  const answer = new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), { once: true }));
+  closing.set(dialog, answer);
+  return answer;
 }
+const closing = new Map();
 
 /** Asks for a key; true when one was given or forgotten. */
 export async function askKey(why) {

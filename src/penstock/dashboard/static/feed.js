@@ -1,7 +1,7 @@
 /** The server's events, read from a stream that is opened again whenever it ends. */
 
 const WAITS = [0.5, 1, 2, 4, 8, 15];
-const SILENCE = 12; // seconds after which a stream that says nothing counts as lost
+const SILENCE = 20; // seconds without a word, a comment included, after which a stream counts as lost
 
 /** Server-sent events of a body: yields {event, data} for each. */
 async function* events(body, heard) {
