@@ -14,9 +14,10 @@ from tests.deploy.watch import DASHBOARD, NAME, ROOT, RULES, filled, panels, rul
 from tests.e2e import models
 from tests.e2e.process import serving, until
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="no prometheus (Debian: prometheus)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus (Debian: prometheus)"),
+]
 
 KEYS = {"red": "key-of-red", "blue": "key-of-blue", "": "key-of-prometheus"}
 """By tenant."""
