@@ -110,9 +110,7 @@ class Server:
         history = History(self.ledger.events, self.models, self._past)
         return make_app(
             self.models,
-            lambda accept: prometheus.render(
-                self.ledger, self.models.states(), accept, self.meter, self.budgets.status()
-            ),
+            self._metrics,
             [
                 *page.routes(self._hub, history, self._greet, self._may),
                 *billing.routes(self.meter.bill, self._price_from),
@@ -150,6 +148,11 @@ class Server:
         tell(equipment, settings.budgets)
         shelf = await asyncio.to_thread(open_shelf, settings.meter, settings.repository)
         await self.meter.start(equipment, shelf)
+
+    async def _metrics(self, accept: str) -> tuple[bytes, str]:
+        states, standings = self.models.states(), self.budgets.status()
+        found = prometheus.snapshot(self.ledger, states, self.meter, standings)
+        return await asyncio.to_thread(prometheus.encode, found, accept)
 
     def _price_from(self) -> str:
         return self.meter.equipment.price_from

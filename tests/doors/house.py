@@ -270,6 +270,10 @@ class Caller:
         return self.everything() == b""
 
 
+async def metrics(accept):
+    return b"metrics for " + accept.encode(), "text/plain"
+
+
 class House:
     """A running door; ``handler`` and ``models`` are what it speaks to."""
 
@@ -283,7 +287,7 @@ class House:
         self.handler = EchoHandler()
         self.door = HttpDoor(
             self.handler,
-            make_app(self.models, lambda accept: (b"metrics for " + accept.encode(), "text/plain")),
+            make_app(self.models, metrics),
             lambda model, version: self.models.state(model, version).signature,
             keys,
             limits,

@@ -1,7 +1,7 @@
 """All of V2 over HTTP but inference, and our own status and metrics, as an ordinary ASGI app."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from penstock.doors import v2_http
 from penstock.doors.errors import http_status
 from penstock.doors.extensions import EXTENSIONS, NAME
 
-Metrics = Callable[[str], tuple[bytes, str]]
+Metrics = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Body and content type of ``/metrics`` for an Accept header."""
 
 
@@ -128,7 +128,7 @@ class _Routes:
         return Response(status_code=200, headers={"content-length": "0"})
 
     async def metrics(self, request: Request) -> Response:
-        body, content_type = self._metrics(request.headers.get("accept", ""))
+        body, content_type = await self._metrics(request.headers.get("accept", ""))
         return Response(body, media_type=None, headers={"content-type": content_type})
 
     async def status(self, request: Request) -> Response:
