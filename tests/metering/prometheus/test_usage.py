@@ -104,9 +104,11 @@ def test_energy_comes_with_its_band_and_method():
         assert found[f"penstock_machine_{name}_joules_total"] == {("rapl", "cpu"): expected * 5}
 
 
-def test_several_methods_are_joined():
-    took = Took(seconds=1.0, cpu_capacity=1.0, cpu_joules=band(1.0), methods=frozenset({"rapl", "nvml"}))
-    assert ("nvml+rapl", "cpu") in scrape(totals_of(took))["penstock_machine_energy_joules_total"]
+def test_each_part_says_how_its_own_energy_is_told():
+    told = frozenset({"rapl", "estimate", "nvml", "zeus"})
+    took = Took(seconds=1.0, cpu_capacity=1.0, cpu_joules=band(1.0), gpu_joules=band(2.0), methods=told)
+    found = scrape(totals_of(took))["penstock_machine_energy_joules_total"]
+    assert list(found) == [("estimate+rapl+zeus", "cpu"), ("nvml+zeus", "gpu")]
 
 
 def test_carbon_tells_energy_and_making_apart():
@@ -117,7 +119,7 @@ def test_carbon_tells_energy_and_making_apart():
 def test_a_machine_with_gpus_has_them_apart():
     took = Took(
         seconds=5.0, cpu_capacity=10.0, gpu_capacity=5.0, cpu_money=0.25, gpu_money=2.0, currency="USD",
-        cpu_joules=band(1.0), gpu_joules=band(9.0), methods=frozenset({"nvml"}),
+        cpu_joules=band(1.0), gpu_joules=band(9.0), methods=frozenset({"nvml", "estimate"}),
     )  # fmt: skip
     one = Used(Payer("a", "1", ""), Account(cpu=1.0, gpu=2.5), 0.025, 1.0, band(0.5), band(4.5))
     found = scrape(totals_of(took, one), versions=[("a", "1")])
@@ -129,7 +131,7 @@ def test_a_machine_with_gpus_has_them_apart():
         ("USD", "a", "gpu", "1"): 1.0,
     }
     assert found["penstock_energy_joules_total"] == {
-        ("nvml", "a", "cpu", "1"): 0.5,
+        ("estimate", "a", "cpu", "1"): 0.5,
         ("nvml", "a", "gpu", "1"): 4.5,
     }
 

@@ -53,13 +53,12 @@ def families(meter: Metered) -> "Iterator[Metric]":
 
 
 def _energy(took: Took) -> "Iterator[Metric]":
-    how = method(took)
     for name, help_, bound in BOUNDS:
         yield counter(
             f"machine_{name}",
             f"Energy that the machine took, busy or idle{help_}.",
             ("part", "method"),
-            [((part, how), getattr(joules, bound)) for part, joules in energy(took)],
+            [((part, method(took, part)), getattr(joules, bound)) for part, joules in energy(took)],
         )
 
 

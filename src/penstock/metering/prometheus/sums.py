@@ -21,6 +21,10 @@ def energy(of: Took | Used) -> Energy:
     return [(part, value) for part, value in found if value is not None]
 
 
-def method(took: Took) -> str:
-    """How energy was told; several are joined by ``+``, as replies have it."""
-    return "+".join(sorted(took.methods))
+_OTHERS: dict[Part, frozenset[str]] = {"cpu": frozenset({"nvml"}), "gpu": frozenset({"rapl", "estimate"})}
+"""Methods that tell of the other part alone."""
+
+
+def method(took: Took, part: Part) -> str:
+    """How a part's energy was told; several are joined by ``+``, as replies have it."""
+    return "+".join(sorted(took.methods - _OTHERS[part]))

@@ -73,7 +73,6 @@ def _money(rows: list[tuple[str, Used]], totals: Totals) -> Samples:
 
 
 def _energy(rows: list[tuple[str, Used]], totals: Totals) -> Samples:
-    how = method(totals.took)
     for tenant, used in rows:
         for part, joules in energy(used):
-            yield (tenant, part, how), joules.mid
+            yield (tenant, part, method(totals.took, part)), joules.mid

@@ -61,11 +61,11 @@ def _money(used: Mapping[Key, Used], took: Took) -> Samples:
 
 
 def _energy(used: Mapping[Key, Used], took: Took) -> "Iterator[Metric]":
-    how, parts = method(took), [part for part, _ in energy(took)]
+    parts = [(part, method(took, part)) for part, _ in energy(took)]
     rows = []
     for key, each in used.items():
         known = dict(energy(each))
-        rows += [((*key, part, how), known.get(part, Joules())) for part in parts]
+        rows += [((*key, part, how), known.get(part, Joules())) for part, how in parts]
     for name, help_, bound in BOUNDS:
         yield counter(
             name,
