@@ -18,9 +18,8 @@ STATIC = Path(__file__).parents[2] / "src/penstock/dashboard/static"
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 NAMES = ["resnet50", "minilm-embed", "fraud-xgb", "bert-ner", "yolo11n", "churn", "whisper-tiny", "ranker"]
 ENGINES = ["onnxruntime_onnx", "openvino", "pytorch_torchscript", "xgboost", "sklearn"]
-POLICY = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-}
+STRICT = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = {"Content-Security-Policy": STRICT}
 STATES = {
     7: ("UNAVAILABLE", "no engine 'onx'; have onnx, openvino, torch"),
     11: ("LOADING", ""),

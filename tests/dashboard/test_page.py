@@ -141,7 +141,7 @@ def test_typing_filters_and_chips_choose(page):
 def test_an_update_of_a_hundred_models_is_quick(page):
     with staged(100) as stage:
         stage.every = 0.2
-        stage.warm = 300
+        stage.warm = 60
         page.before(WATCH)
         tab = page.opened(stage, ready=f"{ROWS} === 100")
         wait_for(lambda: stage.told > 2)
@@ -364,7 +364,7 @@ def test_what_is_not_known_says_how_to_make_it_known(page):
 )
 def test_it_fits_and_is_not_blank(page, tmp_path, count, where, size, scheme):
     with staged(count) as stage:
-        stage.warm = 300
+        stage.warm = 70
         page.size(*size, phone=size[0] < 500)
         page.prefer(color_scheme=scheme)
         tab = page.opened(stage, where)

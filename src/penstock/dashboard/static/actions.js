@@ -85,16 +85,17 @@ const ORDERS = {
   unload: {
     verb: "Unload",
     done: "is unloaded",
-    words: (rate) =>
+    words: ({ answering, versions }) =>
+      (versions > 1 ? `All its ${versions} versions go. ` : "") +
       "Requests for it are refused until it is loaded again." +
-      (rate ? ` Right now it answers ${rate} a second.` : " Nobody asks for it right now."),
+      (answering ? ` It answers ${answering} a second now.` : " It answers nobody now."),
   },
 };
 
-/** Asks, then orders the server to load or unload a model; `renew` is called after a new key. */
-export async function order(what, model, rate, renew) {
+/** Asks, then orders the server to load or unload a model; `now` says what would be lost, `renew` is called after a new key. */
+export async function order(what, model, now, renew) {
   const { verb, done, words } = ORDERS[what];
-  if (!(await confirmed(`${verb} ${model}?`, words(rate), verb, what === "unload"))) return;
+  if (!(await confirmed(`${verb} ${model}?`, words(now), verb, what === "unload"))) return;
   say(`${verb}ing ${model} …`, "wait");
   for (;;) {
     const answer = await post(`v2/repository/models/${encodeURIComponent(model)}/${what}`);

@@ -1,13 +1,17 @@
-/** Charts of the detail view: lines over five minutes, and bars. */
+/** Charts of the detail view: lines over some minutes, and bars. */
 
 import { el, mark, put, svg, text } from "./dom.js";
-import { DASH } from "./format.js";
-import { SPAN } from "./tracks.js";
+import { DASH, rounded } from "./format.js";
 
 const LEFT = 44;
 const BOTTOM = 18;
 const TOP = 6;
-const MINUTES = [5, 4, 3, 2, 1, 0];
+/** What stands below the time axis, from the left to now. */
+const AXES = {
+  60: ["−60 s", "−40", "−20", "now"],
+  120: ["−2 min", "−1", "now"],
+  300: ["−5 min", "−4", "−3", "−2", "−1", "now"],
+};
 
 /** A round number that is not below `value`. */
 export function ceiling(value) {
@@ -36,6 +40,7 @@ class Frame {
 }
 
 export class Lines extends Frame {
+  span = 60;
   #at = null;
 
   /** `lines`: [{key, label, quiet}], the first lies on top, a quiet one shows no zeros; `words` formats a figure; `target` draws an aim. */
@@ -43,7 +48,7 @@ export class Lines extends Frame {
     super(title, "lines");
     Object.assign(this, { lines, words, least, unit });
     this.marks = [0, 0.5, 1].map(() => ({ rule: svg("path.rule"), words: text() }));
-    this.minutes = MINUTES.map((minutes) => svg("text.tick", { "text-anchor": "middle" }, minutes === 5 ? "−5 min" : minutes ? `−${minutes}` : "now"));
+    this.axis = svg("g");
     this.aim = svg("path.aim");
     this.cursor = svg("path.cursor");
     this.paths = lines.map(({ key }) => svg(`path.line.${key}`));
@@ -52,7 +57,7 @@ export class Lines extends Frame {
       one.node = svg("text.tick", { "text-anchor": "end", x: LEFT - 8 }, one.words);
       this.svg.append(one.rule, one.node);
     }
-    this.svg.append(...this.minutes, ...(this.ground ? [this.ground] : []), this.aim, ...this.paths.toReversed(), this.cursor);
+    this.svg.append(this.axis, ...(this.ground ? [this.ground] : []), this.aim, ...this.paths.toReversed(), this.cursor);
     this.entries = [...lines, { key: "target", label: "target" }].map((line) => this.#entry(line));
   }
 
@@ -65,6 +70,7 @@ export class Lines extends Frame {
 
   draw(tracks, name, target) {
     this.last = { tracks, name, target };
+    this.span = tracks.span;
     if (!this.width) return;
     const all = this.lines.map(({ key }) => [...tracks.values(name, key)]);
     const max = this.#max(all, target);
@@ -87,7 +93,7 @@ export class Lines extends Frame {
     return ceiling(target && target < most * 4 ? Math.max(most, target * 1.1) : most);
   }
 
-  #x = (i) => Math.round((LEFT + (i / (SPAN - 1)) * (this.width - LEFT - 1)) * 10) / 10;
+  #x = (i) => Math.round((LEFT + (i / (this.span - 1)) * (this.width - LEFT - 1)) * 10) / 10;
   #y = (value, max) => Math.round((this.height - BOTTOM - (value / max) * (this.height - BOTTOM - TOP)) * 10) / 10;
 
   #scale(max) {
@@ -97,11 +103,21 @@ export class Lines extends Frame {
       mark(node, "y", y + 4);
       put(words, i ? this.words((max * i) / 2) : "0");
     });
-    this.minutes.forEach((node, i) => {
-      mark(node, "x", this.#x((i * (SPAN - 1)) / 5));
-      mark(node, "y", this.height - 3);
-      mark(node, "text-anchor", i === 5 ? "end" : i === 0 ? "start" : "middle");
+    this.#time();
+  }
+
+  #time() {
+    const drawn = `${this.span} ${this.width} ${this.height}`;
+    if (this.axis.dataset.drawn === drawn) return;
+    this.axis.dataset.drawn = drawn;
+    const labels = AXES[this.span];
+    const last = labels.length - 1;
+    const nodes = labels.map((words, i) => {
+      const anchor = i === last ? "end" : i === 0 ? "start" : "middle";
+      const x = this.#x((i * (this.span - 1)) / last);
+      return svg("text.tick", { x, y: this.height - 3, "text-anchor": anchor }, words);
     });
+    this.axis.replaceChildren(...nodes);
   }
 
   #path(values, max, quiet = false) {
@@ -125,14 +141,14 @@ export class Lines extends Frame {
 
   /** The legend tells the figures under the cursor, else the newest. */
   #tell(all, target) {
-    const i = this.#at ?? SPAN - 1;
+    const i = Math.min(this.#at ?? Infinity, this.span - 1);
     const x = this.#at === null ? null : this.#x(i);
     mark(this.cursor, "d", x === null ? "" : `M${x} ${TOP}V${this.height - BOTTOM}`);
     const tell = (value) => (value === value ? this.words(value) + this.unit : DASH);
     all.forEach((values, k) => put(this.entries[k].value, tell(values[i])));
     const entry = this.entries.at(-1);
     mark(entry.node, "hidden", target ? null : "");
-    if (target) put(entry.value, tell(target));
+    if (target) put(entry.value, rounded(target) + this.unit);
   }
 
   /** Puts the cursor on a slot, or takes it away with null. */
@@ -146,7 +162,7 @@ export class Lines extends Frame {
   slotAt(clientX) {
     const { left } = this.svg.getBoundingClientRect();
     const part = (clientX - left - LEFT) / (this.width - LEFT);
-    return part < 0 ? null : Math.min(SPAN - 1, Math.round(part * (SPAN - 1)));
+    return part < 0 ? null : Math.min(this.span - 1, Math.round(part * (this.span - 1)));
   }
 }
 

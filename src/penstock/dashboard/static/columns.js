@@ -1,13 +1,14 @@
 /** The table's columns: what each is called, what it sorts by, and how its cell is made and written. */
 
 import { el, mark, put, svg, text } from "./dom.js";
-import { DASH, joined, joules, known, money, ms, percent, rate, short, whole } from "./format.js";
+import { DASH, joined, joules, known, money, ms, percent, rate, rounded, short, whole } from "./format.js";
 import { shapeOf, stateOf } from "./signs.js";
 import { Bullet, Histogram, Spark } from "./spark.js";
 import { isOver } from "./strip.js";
 import { nameOf } from "./tracks.js";
 
-const METHODS = { estimate: "est." };
+/** The method by which energy is told, in brief. */
+export const brief = (method) => (method === "estimate" ? "est." : method);
 
 export const hashOf = (model) => `#/${encodeURIComponent(model.name)}/${encodeURIComponent(model.version ?? "")}`;
 
@@ -60,7 +61,7 @@ function rates() {
   return {
     nodes: [spark.node, el("span.number", {}, words)],
     write: (model) => put(words, rate(model.rate ?? 0)),
-    draw: (model, tracks) => spark.draw(tracks.track(nameOf(model), "rate"), tracks.now),
+    draw: (model, tracks) => spark.draw(tracks.track(nameOf(model), "rate"), tracks),
   };
 }
 
@@ -81,10 +82,10 @@ function target() {
   const node = el("span.bulleted", {}, bullet.node, el("span.aim", {}, words));
   const write = (model) => {
     const aim = model.target_p99_ms;
-    put(words, aim ? short(aim) : DASH);
+    put(words, aim ? rounded(aim) : DASH);
     mark(node, "data-bad", isOver(model) ? "" : null);
     mark(node, "data-none", aim ? null : "");
-    mark(node, "title", aim ? `p99 ${ms(model.p99_ms)} ms, target ${ms(aim)} ms` : "[target] p99_ms is not set");
+    mark(node, "title", aim ? `p99 ${ms(model.p99_ms)} ms, target ${rounded(aim)} ms` : "[target] p99_ms is not set");
   };
   return { nodes: [node], write, draw: (model) => bullet.draw(model) };
 }
@@ -148,7 +149,7 @@ function energy() {
   const how = text();
   const write = (model) => {
     put(words, joined(joules(model.joules_per_1000)));
-    put(how, known(model.joules_per_1000) && model.method ? ` ${METHODS[model.method] ?? model.method}` : "");
+    put(how, known(model.joules_per_1000) && model.method ? ` ${brief(model.method)}` : "");
   };
   return { nodes: [el("span", {}, words, el("span.soft", {}, how))], write };
 }

@@ -2,10 +2,10 @@
 
 import { key, order } from "./actions.js";
 import { Bars, Lines } from "./chart.js";
-import { hashOf } from "./columns.js";
+import { brief, hashOf } from "./columns.js";
 import { arrange, el, mark, put, show, svg, text } from "./dom.js";
 import { ask } from "./feed.js";
-import { bytes, duration, joined, joules, known, moment, money, ms, percent, rate, short, whole } from "./format.js";
+import { bytes, duration, joined, joules, known, moment, money, ms, percent, rate, rounded, short, whole } from "./format.js";
 import { shapeOf, stateOf } from "./signs.js";
 import { isOver } from "./strip.js";
 import { nameOf } from "./tracks.js";
@@ -22,7 +22,7 @@ const figuresOf = (m, currency) => [
   ["Busy", percent(m.busy), ""],
   ["Errors", (m.error_rate > 0 ? "! " : "") + rate(m.error_rate ?? 0), "/s", m.error_rate > 0],
   ["Cost /1,000", money(m.cost_per_1000, currency), ""],
-  ["Energy /1,000", joined(joules(m.joules_per_1000)), known(m.joules_per_1000) ? m.method : ""],
+  ["Energy /1,000", joined(joules(m.joules_per_1000)), known(m.joules_per_1000) ? brief(m.method ?? "") : ""],
 ];
 
 const factsOf = (m) => [
@@ -30,9 +30,9 @@ const factsOf = (m) => [
   ["Device", m.device],
   ["Runs in", m.isolation && { inline: "the event loop", thread: "a thread", process: "a process of its own" }[m.isolation]],
   ["Instances", m.instances && `${m.instances} × ${m.threads ?? 1} ${m.threads > 1 ? "threads" : "thread"}`],
-  ["Batches", m.batched ? (m.batch_cap ? `up to ${whole(m.batch_cap)} rows` : "yes") : "no, one request at a time"],
+  ["Batches", !m.instances ? "" : m.batched ? (m.batch_cap ? `up to ${whole(m.batch_cap)} rows` : "yes") : "no, one request at a time"],
   ["One run", known(m.run_ms) ? duration(m.run_ms) : ""],
-  ["Target p99", m.target_p99_ms ? duration(m.target_p99_ms) : "none; [target] p99_ms sets it"],
+  ["Target p99", m.target_p99_ms ? `${rounded(m.target_p99_ms)} ms` : "none; [target] p99_ms sets it"],
   ["Memory", m.memory_bytes ? joined(bytes(m.memory_bytes)) : ""],
   ["Answered", `${whole(m.requests ?? 0)} since the start`],
   ["Restarts", m.restarts ? whole(m.restarts) : ""],
@@ -129,8 +129,9 @@ export class Detail {
 
   async #order(what) {
     const { name } = this.#model;
+    const versions = this.others.childElementCount;
     const answering = this.#model.rate > 0 ? rate(this.#model.rate) : "";
-    await order(what, name, answering, () => this.on.renew());
+    await order(what, name, { answering, versions }, () => this.on.renew());
     this.#asked.at = -Infinity;
   }
 
@@ -270,11 +271,12 @@ export class Detail {
     const hour = (one) => moment(one.start, now);
     const per = (one, figure) => (known(figure) && one.queries ? (figure / one.queries) * 1000 : null);
     const drawn = [
-      [(one) => one.queries ?? 0, (value) => whole(value)],
+      [(one) => one.queries, (value) => whole(value)],
       [(one) => per(one, one.cost_full), (value) => money(value, this.#currency)],
       [(one) => per(one, one.joules), (value) => joined(joules(value))],
     ];
-    drawn.forEach(([figure, words], i) => this.past[i].draw(...barsOf(series, figure, words, hour)));
+    const hours = day(series, now);
+    drawn.forEach(([figure, words], i) => this.past[i].draw(...barsOf(hours, figure, words, hour)));
     const items = events.toSorted((a, b) => b.at - a.at).map((event) => {
       const version = event.version ? `version ${event.version} ` : "";
       const when = el("time", { datetime: new Date(event.at * 1000).toISOString() }, moment(event.at, now));
@@ -282,6 +284,14 @@ export class Detail {
     });
     this.events.replaceChildren(...(items.length ? items : [el("li.none", {}, asking ? "asking …" : "nothing in the last 24 hours")]));
   }
+}
+
+/** The last 24 hours, those without an entry in the books as well; none at all where no hour has one. */
+function day(series, now) {
+  const found = new Map(series.map((one) => [Math.floor(one.start / 3600), one]));
+  const last = Math.floor(now / 3600);
+  if (!found.size) return [];
+  return Array.from({ length: 24 }, (_, i) => found.get(last - 23 + i) ?? { start: (last - 23 + i) * 3600, queries: null });
 }
 
 /** Every sixth hour of the day as a label. */

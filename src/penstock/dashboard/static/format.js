@@ -26,6 +26,9 @@ export function short(value) {
   return size >= 10 || size === 0 ? WHOLE.format(value) : ONE.format(value);
 }
 
+/** At most three digits and no zeros behind them: for what somebody set. */
+export const rounded = (value) => (known(value) ? THREE.format(value) : DASH);
+
 /** A rate each second: small ones with more digits, as 0.03 is not 0. */
 export function rate(value) {
   if (known(value) && value > 0 && value < 1) return value < 0.01 ? "<0.01" : TWO.format(value);

@@ -1,14 +1,16 @@
-/** Small pictures inside rows and figures: a line over five minutes, a bullet bar, a histogram. */
+/** Small pictures inside rows and figures: a line over some minutes, a bullet bar, a histogram. */
 
 import { mark, svg } from "./dom.js";
 import { SPAN } from "./tracks.js";
 
+const POINTS = 75; // as many as a spark has room for
 const tenth = (value) => Math.round(value * 10) / 10;
 
-/** Means over `step` seconds, whose borders stand still while time passes: [[second, mean], …]. */
-function means(track, now, step) {
+/** Means over a few seconds each, whose borders stand still while time passes: [[second, mean], …]. */
+function means(track, now, span) {
   const points = [];
-  const first = Math.max(0, now - SPAN + 1);
+  const step = Math.ceil(span / POINTS);
+  const first = Math.max(0, now - span + 1);
   for (let bin = Math.floor(first / step); bin * step <= now; bin++) {
     let sum = 0;
     let count = 0;
@@ -36,19 +38,18 @@ export class Spark {
     this.node.append(this.line);
   }
 
-  draw(track, now, step = 4) {
+  draw(track, { now, span }) {
     if (!track) return;
-    const points = means(track, now, step);
+    const points = means(track, now, span);
     let max = this.least;
     for (const [, value] of points) if (value > max) max = value;
-    const [line, ground] = this.#paths(points, now, max || 1);
+    const [line, ground] = this.#paths(points, now - span + 1, span, max || 1);
     mark(this.line, "d", line);
     if (this.ground) mark(this.ground, "d", ground);
   }
 
-  #paths(points, now, max) {
+  #paths(points, start, span, max) {
     const { width, height } = this;
-    const start = now - SPAN + 1;
     let line = "";
     let ground = "";
     let from = null;
@@ -59,7 +60,7 @@ export class Spark {
         from = null;
         continue;
       }
-      x = tenth(((second - start) / (SPAN - 1)) * width);
+      x = tenth(((second - start) / (span - 1)) * width);
       const y = tenth(height - 1 - (value / max) * (height - 2));
       const to = `${from === null ? "M" : "L"}${x} ${y}`;
       if (from === null) from = x;

@@ -1,7 +1,7 @@
 /** The big figures of the whole server, each with its last five minutes. */
 
 import { arrange, el, mark, put, show, text } from "./dom.js";
-import { bytes, duration, grams, joined, joules, known, money, ms, percent, rate, short, whole } from "./format.js";
+import { bytes, grams, joined, joules, known, money, ms, percent, rate, rounded, short, whole } from "./format.js";
 import { Share, Spark } from "./spark.js";
 
 /** The model that answers most and has a p99. */
@@ -39,7 +39,7 @@ function errors(tick) {
 function p99(tick) {
   const model = busiest(tick.models ?? []);
   if (!model) return { value: "–", note: "nothing answered in 10 s" };
-  const target = model.target_p99_ms ? ` · target ${duration(model.target_p99_ms)}` : "";
+  const target = model.target_p99_ms ? ` · target ${rounded(model.target_p99_ms)} ms` : "";
   const seconds = model.p99_ms >= 1e4;
   const value = seconds ? short(model.p99_ms / 1e3) : ms(model.p99_ms);
   return { value, unit: seconds ? "s" : "ms", note: model.name + target, bad: isOver(model) };
@@ -122,7 +122,7 @@ class Figure {
     put(this.unit, told.unit ?? "");
     put(this.note, told.note);
     mark(this.node.lastChild.previousSibling, "title", told.note);
-    if (this.track) this.spark.draw(tracks.track("", this.track), tracks.now);
+    if (this.track) this.spark.draw(tracks.track("", this.track), tracks);
     else this.spark.draw(told.share ?? 0);
   }
 

@@ -1,6 +1,7 @@
 /** What was seen in the last five minutes, a slot a second; a second without news is NaN, a gap. */
 
 export const SPAN = 300;
+const SPANS = [60, 120, SPAN]; // what is drawn: a page just opened would show a sliver of five minutes
 
 /** Figures that are kept of every model, and where in a tick they stand. */
 const OF_MODEL = {
@@ -25,6 +26,11 @@ export class Tracks {
   /** The tracks of a model, or of the whole server by the name "". */
   of(name) {
     return this.#groups.get(name);
+  }
+
+  /** Seconds that are drawn, up to now. */
+  get span() {
+    return SPANS.find((seconds) => this.now < seconds) ?? SPAN;
   }
 
   /** Steps to the time of `tick` and keeps its figures. */
@@ -64,10 +70,10 @@ export class Tracks {
     }
   }
 
-  /** A model's track by key, oldest first. */
+  /** A model's track by key, as long as is drawn, oldest first. */
   *values(name, key) {
     const track = this.#groups.get(name)?.tracks[key];
-    for (let i = this.now - SPAN + 1; track && i <= this.now; i++) yield i < 0 ? NaN : track[i % SPAN];
+    for (let i = this.now - this.span + 1; track && i <= this.now; i++) yield i < 0 ? NaN : track[i % SPAN];
   }
 
   track(name, key) {
