@@ -29,7 +29,7 @@ class Machine(Strict, kw_only=True):
     cpu: Part = 0
     memory_bytes: Count = 0
     memory_limit: Count = 0
-    busy: Amount = 0
+    busy: Part = 0
 
 
 class Cost(Strict, kw_only=True):
@@ -52,13 +52,13 @@ class Energy(Strict, kw_only=True):
 
 class Budget(Strict, kw_only=True):
     what: Literal["queries", "money", "joules"]
-    used: Amount = 0
-    limit: Amount = 0
+    used: Amount
+    limit: Amount
 
 
 class Tenant(Strict, kw_only=True):
     name: str
-    queries: Count = 0
+    queries: Count
     budget: tuple[Budget, ...] = ()
 
 
@@ -84,7 +84,7 @@ class Model(Strict, kw_only=True):
     p99_ms: Amount | None = None
     target_p99_ms: Amount | None = None
     batch: Annotated[float, Meta(ge=1)] | None = None
-    batches: tuple[tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]], ...] = ()
+    batches: tuple[tuple[Annotated[int, Meta(ge=1)], Count], ...] = ()
     queue: Count = 0
     busy: Part | None = None
     errors: dict[str, Annotated[int, Meta(ge=1)]] = {}

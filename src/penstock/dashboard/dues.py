@@ -5,7 +5,7 @@ from heapq import nlargest
 
 from msgspec import Struct
 
-from penstock.dashboard.words import ZERO, Cost, Energy, Standing, Tenant
+from penstock.dashboard.words import Cost, Energy, Standing, Tenant
 from penstock.metering import budget
 from penstock.metering.amount import Amount, of_machine
 from penstock.metering.charges import Took, both
@@ -53,7 +53,7 @@ def dues(totals: Totals, last: Took, source: str) -> Dues:
     return Dues(
         cost=_cost(took, full, marginal, queries, source),
         energy=_energy(last, took, full, queries),
-        busy=_part(last.cpu_busy, last.cpu_capacity) or 0.0,
+        busy=min(1.0, _part(last.cpu_busy, last.cpu_capacity) or 0.0),
         versions=_versions(charges),
         queries=by_tenant,
     )
@@ -114,7 +114,7 @@ def tenants(queries: dict[str, int], standings: Sequence[budget.Standing]) -> tu
     """The busiest, and those with budgets before others that are as busy."""
     budgets: dict[str, list[Standing]] = {}
     for each in standings:
-        told = Standing(each.what, round(each.share, 4) or ZERO, each.limit)
+        told = Standing(each.what, round(each.share, 4), each.limit)
         budgets.setdefault(each.tenant, []).append(told)
     names = {name for name in {*queries, *budgets} if name}
     first = nlargest(TENANTS, names, key=lambda name: (queries.get(name, 0), name in budgets, name))

@@ -135,7 +135,7 @@ class Feed:
         errors: Errors = {}
         for model, version, reason, count in self._ledger.refusals():
             errors.setdefault((model, version), {})[reason] = count
-        for book in self._ledger.books():
+        for book in self._ledger.kept():
             if book.failures:
                 mine = errors.setdefault((book.model, book.version), {})
                 for reason, count in book.failures.items():

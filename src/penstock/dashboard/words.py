@@ -68,13 +68,13 @@ class Energy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Grams of CO2-equivalents for a kWh."""
 
 
-class Standing(Struct, frozen=True, omit_defaults=True):
+class Standing(Struct, frozen=True):
     """How much of a budget is used."""
 
     what: str
-    used: float = ZERO
+    used: float
     """As a part of the limit."""
-    limit: float = ZERO
+    limit: float
     """In an hour."""
 
 
@@ -82,7 +82,7 @@ class Tenant(Struct, frozen=True, omit_defaults=True):
     """Who asks."""
 
     name: str
-    queries: int = 0
+    queries: int
     """In the last hour."""
     budget: tuple[Standing, ...] = ()
 

@@ -16,6 +16,7 @@ from penstock.core.errors import (
     Unsupported,
 )
 from penstock.core.loop import Runner
+from penstock.core.sizes import show
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState, Statistics, Tensors
 from penstock.metering.ledger import Ledger
@@ -214,7 +215,8 @@ class Lifecycle:
         return reason
 
     def _evict(self, live: Live) -> None:
-        self._ledger.events.note(live.state.name, live.state.version, "evicted", "to make room for others")
+        limit = show(self._ledger.swaps.limit)
+        self._ledger.events.note(live.state.name, live.state.version, "evicted", f"memory.limit is {limit}")
         self._staging.retire(live)
 
     async def _tell_pipelines(self, model: str) -> None:
