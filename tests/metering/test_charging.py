@@ -123,3 +123,21 @@ def test_full_charges_of_an_hour_are_what_the_machine_cost(entries):
         assert sum(energy) == pytest.approx(took.cpu_joules.mid)
     marginal = sum(used.cpu_money for used in totals.used.values())
     assert marginal <= took.cpu_money * (1 + 1e-9)
+
+
+def test_a_counter_that_has_not_moved_in_a_moment_does_not_make_idle_power_nothing():
+    memory = Memories()
+    for _ in range(30):
+        _, _, memory = charge(seen(watts=40), memory)
+    _, _, memory = charge(seen(watts=0, seconds=0.001), memory)
+    span, _, _ = charge(seen((A, Account(cpu=5.0)), watts=60), memory)
+    assert memory.cpu.least_watts == pytest.approx(40, rel=1e-3)
+    # Of 60 W 40 W are idle, on two cores: half of them, and what all the two minutes had beyond.
+    assert span.used[0].cpu_joules.mid == pytest.approx(5 * (20 + 100 / 5), rel=1e-3)
+
+
+def test_time_whose_energy_is_not_known_does_not_make_the_rest_cheaper():
+    memory = Memories()
+    for watts in [None] * 12 + [60] * 12:
+        _, tariff, memory = charge(seen((A, Account(cpu=5.0)), watts=watts, idle=40), memory)
+    assert tariff.marginal.cpu_joules.mid == pytest.approx(20 + 20)

@@ -20,6 +20,8 @@ HORIZON = 120.0
 """Seconds over which marginal rates are taken."""
 KWH = 3.6e6
 """Joules."""
+LOOK = 1.0
+"""Seconds that the least power must last: counters move in steps, and in a shorter entry may not move."""
 
 
 class Resource(Struct, frozen=True, kw_only=True):
@@ -119,16 +121,13 @@ def full(took: Took) -> Rates:
 
 
 def _rate(resource: Resource, seconds: float, busy: float, memory: Memory) -> tuple[Rate, Memory]:
-    joules, watts = resource.joules, memory.least_watts
-    if joules is not None and seconds > 0:
-        now = joules.mid / seconds
-        watts = now if watts is None else min(watts, now)
-    past = _recent((*memory.past, Past(seconds, resource.capacity, busy, resource.money, joules)))
+    past = _recent((*memory.past, Past(seconds, resource.capacity, busy, resource.money, resource.joules)))
+    watts = _least(past, memory.least_watts)
     capacity, spent = sum(each.capacity for each in past), sum(each.busy for each in past)
     # More threads than cores: together they cannot have had more than there was.
     fit = min(1.0, capacity / spent) if spent else 1.0
     idle = watts if resource.idle_watts is None else resource.idle_watts
-    energy, extra = _energy(past, capacity, spent, idle, fit, memory.extra)
+    energy, extra = _energy(past, idle, fit, memory.extra)
     return Rate(_money(past, fit), energy), Memory(past=past, least_watts=watts, extra=extra)
 
 
@@ -141,18 +140,35 @@ def _recent(past: tuple[Past, ...]) -> tuple[Past, ...]:
     return past
 
 
+def _least(past: Sequence[Past], before: float | None) -> float | None:
+    """The least power so far, looking back over at least ``LOOK`` seconds."""
+    seconds = joules = 0.0
+    for each in reversed(past):
+        if each.joules is None:
+            break
+        seconds += each.seconds
+        joules += each.joules.mid
+        if seconds >= LOOK:
+            return joules / seconds if before is None else min(before, joules / seconds)
+    return before
+
+
 def _money(past: Sequence[Past], fit: float) -> float | None:
     last = next((each for each in reversed(past) if each.capacity), None)
     return None if last is None or last.money is None else last.money / last.capacity * fit
 
 
 def _energy(
-    past: Sequence[Past], capacity: float, spent: float, idle: float | None, fit: float, before: float
+    past: Sequence[Past], idle: float | None, fit: float, before: float
 ) -> tuple[Joules | None, float]:
-    """For one busy second, and what of it is beyond idle; as before where nothing was busy."""
+    """For one busy second, and what of it is beyond idle; as before where nothing was busy.
+
+    Only times count whose energy is known.
+    """
+    told = [(each, each.joules) for each in past if each.joules is not None]
+    capacity, spent = sum(each.capacity for each, _ in told), sum(each.busy for each, _ in told)
     if past[-1].joules is None or not capacity:
         return None, before
-    told = [(each, each.joules) for each in past if each.joules is not None]
     total = sum((joules for _, joules in told), Joules())
     base = min(total.mid, (idle or 0.0) * sum(each.seconds for each, _ in told))
     extra = (total.mid - base) / spent if spent else before
