@@ -75,15 +75,22 @@ def past(server, model="tiny"):
     return [(event.version, event.what) for event in told.events], told
 
 
-def test_a_models_life_is_its_history_and_outlives_the_server(serve, repository, settings):
+def test_a_models_life_is_its_history_and_outlives_the_server(serve, repository, settings, tmp_path):
     server = serve(repository, watch_poll_s=0.1, watch_settle_s=0, **settings)
     assert past(server)[0] == [("1", "loaded"), ("1", "live")]
-    fixtures.write(repository, "tiny", "2", fixtures.tiny())
+    fixtures.write(tmp_path / "made", "tiny", "2", fixtures.tiny())
+    record = orjson.dumps({"choice": {"reasons": ["2 × faster", "nothing lost", "what else: nothing"]}})
+    (tmp_path / "made" / "tiny" / "2" / "variant.json").write_bytes(record)
+    (tmp_path / "made" / "tiny" / "2").rename(repository / "tiny" / "2")
     wanted = [
         *[("1", "loaded"), ("1", "live")],
-        *[("2", "loaded"), ("2", "live"), ("1", "replaced"), ("1", "unloaded")],
+        *[("2", "optimized"), ("2", "loaded"), ("2", "live"), ("1", "replaced"), ("1", "unloaded")],
     ]
     until(lambda: past(server)[0] == wanted, "the second version")
+    assert [event.detail for event in past(server)[1].events if event.what in ("optimized", "replaced")] == [
+        "2 × faster; nothing lost",
+        "by version 2",
+    ]
     broken = repository / "tiny" / "3" / "model.onnx"
     broken.parent.mkdir()
     broken.write_bytes(b"not a model")
@@ -98,7 +105,7 @@ def test_a_models_life_is_its_history_and_outlives_the_server(serve, repository,
     again = serve(repository, **settings)
     told = past(again)[0]
     assert told[: len(before)] == before
-    assert told[len(before) :] == [("2", "unloaded"), ("2", "loaded"), ("2", "live")]
+    assert told[len(before) :] == [("2", what) for what in ("unloaded", "optimized", "loaded", "live")]
 
 
 def test_what_is_unloaded_to_make_room_says_so(serve, tmp_path):
