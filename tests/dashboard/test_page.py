@@ -6,11 +6,8 @@ from statistics import median
 
 import pytest
 
-from tests.dashboard import chromium
 from tests.dashboard.checks import CONTRAST, SIDEWAYS, WATCH, WORK
 from tests.dashboard.stage import staged
-
-pytestmark = pytest.mark.skipif(chromium.PROGRAM is None, reason="no Chromium is installed")
 
 NASTY = "<script>window.hurt=1</script><img src=x onerror=window.hurt=2>&amp;'\"/../%41"
 ROWS = "document.querySelectorAll('tr.model').length"
@@ -19,36 +16,8 @@ FIRST = "document.querySelector('tr.model a').textContent"
 HEADING = "document.querySelector('#detail h2').innerText"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium.chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser):
-    """``page(stage, "#…")`` shows it; afterwards nothing may have gone wrong in it or come from elsewhere."""
-    with browser.tab() as tab:
-
-        def opened(stage, where="", ready=SHOWN):
-            tab.origin = stage.url
-            tab.open(stage.url + where)
-            tab.until(ready)
-            return tab
-
-        tab.opened = opened
-        yield tab
-        tab.run("1")
-        assert not wrong(tab)
-
-
-def wrong(tab):
-    """Errors told in the console, and requests to another origin; a lost connection is told elsewhere."""
-    told = [e["entry"]["text"] for e in tab.named("Log.entryAdded") if e["entry"]["source"] != "network"]
-    thrown = [e["exceptionDetails"]["text"] for e in tab.named("Runtime.exceptionThrown")]
-    said = [str(e["args"]) for e in tab.named("Runtime.consoleAPICalled")]
-    asked = [e["request"]["url"] for e in tab.named("Network.requestWillBeSent")]
-    return told + thrown + said + [url for url in asked if not url.startswith(tab.origin)]
+def opened(page, stage, where="", ready=SHOWN):
+    return page.opened(stage.url + where, ready)
 
 
 def wait_for(told, seconds=20):
@@ -92,7 +61,7 @@ def drawn_rows(png):
 def test_one_model_is_shown_at_length(page):
     with staged(1) as stage:
         stage.warm = 100
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         assert tab.run(HEADING).startswith("resnet50")
         assert tab.run("document.querySelector('#models').hidden")
         lines = tab.run(
@@ -104,7 +73,7 @@ def test_one_model_is_shown_at_length(page):
 
 def test_a_hundred_models_are_a_hundred_rows(page):
     with staged(100) as stage:
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         assert tab.run(ROWS) == 100
         names = tab.run("[...document.querySelectorAll('tr.model a')].map((a) => a.textContent)")
         assert names == sorted(names)
@@ -113,7 +82,7 @@ def test_a_hundred_models_are_a_hundred_rows(page):
 
 def test_rows_are_sorted_by_any_column(page):
     with staged(30) as stage:
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         for words, column in (("p99 ms", "p99"), ("Queue", "queue"), ("Rate /s", "rate")):
             click(tab, words)
             head = f"document.querySelector('th.c-{column}')"
@@ -126,7 +95,7 @@ def test_rows_are_sorted_by_any_column(page):
 
 def test_typing_filters_and_chips_choose(page):
     with staged(60) as stage:
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         press(tab, "/")
         tab.type("bert openvino")
         tab.until(f"{ROWS} < 60")
@@ -143,7 +112,7 @@ def test_an_update_of_a_hundred_models_is_quick(page):
         stage.every = 0.2
         stage.warm = 60
         page.before(WATCH)
-        tab = page.opened(stage, ready=f"{ROWS} === 100")
+        tab = opened(page, stage, ready=f"{ROWS} === 100")
         wait_for(lambda: stage.told > 2)
         tab.run("window.drawn.length = window.long.length = 0")
         before = tab.metrics()
@@ -159,7 +128,7 @@ def test_what_is_not_seen_is_not_drawn(page):
     with staged(3) as stage:
         stage.every = 0.05
         page.before(WATCH)
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         hide = "Object.defineProperty(document, 'hidden', { get: () => %s, configurable: true })"
         tab.run(hide % "true")
         seen = tab.run("new Promise((done) => setTimeout(() => done(window.drawn.length), 100))")
@@ -172,7 +141,7 @@ def test_what_is_not_seen_is_not_drawn(page):
 def test_a_nasty_name_stays_text(page):
     with staged(3) as stage:
         stage.names[1] = NASTY
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         link = f"[...document.querySelectorAll('tr.model a')].find((a) => a.textContent === {NASTY!r})"
         assert tab.run(f"Boolean({link})")
         tab.run(f"{link}.click()")
@@ -187,7 +156,7 @@ def test_a_nasty_name_stays_text(page):
 def test_unload_is_asked_for_and_carries_the_key(page):
     with staged(4) as stage:
         stage.keys = {"looker": "infer", "sesame": "admin"}
-        tab = page.opened(stage, "#/resnet50/1", ready="document.querySelector('#keys')?.open")
+        tab = opened(page, stage, "#/resnet50/1", ready="document.querySelector('#keys')?.open")
         tab.type("looker")
         press(tab, "Enter")
         tab.until(SHOWN)
@@ -212,7 +181,7 @@ def test_unload_is_asked_for_and_carries_the_key(page):
 
 def test_a_refusal_is_told_and_a_wrong_key_asked_for_again(page):
     with staged(2) as stage:
-        tab = page.opened(stage, "#/resnet50/1")
+        tab = opened(page, stage, "#/resnet50/1")
         stage.refusal = (507, {"error": "no memory for resnet50"})
         click(tab, "Load anew")
         answer(tab, "Load")
@@ -229,7 +198,7 @@ def test_a_refusal_is_told_and_a_wrong_key_asked_for_again(page):
 
 def test_keys_alone_are_enough(page):
     with staged(20) as stage:
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         press(tab, "j")
         assert tab.run("document.activeElement.textContent") == tab.run(FIRST)
         press(tab, "ArrowDown", "ArrowDown", "ArrowUp", "End")
@@ -253,7 +222,7 @@ def test_keys_alone_are_enough(page):
 
 def test_everything_is_reached_by_tab_and_its_focus_is_seen(page):
     with staged(3) as stage:
-        tab = page.opened(stage, "#/resnet50/1")
+        tab = opened(page, stage, "#/resnet50/1")
         reached = set()
         for _ in range(45):
             press(tab, "Tab")
@@ -279,7 +248,7 @@ def test_everything_is_reached_by_tab_and_its_focus_is_seen(page):
 
 def test_the_address_opens_a_model_and_back_leaves_it(page):
     with staged(5) as stage:
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         tab.run("document.querySelector('tr.model td.c-rate').click()")
         tab.until("!document.querySelector('#detail').hidden")
         assert tab.run("location.hash") == tab.run("document.querySelector('tr.model a').hash")
@@ -291,7 +260,7 @@ def test_the_address_opens_a_model_and_back_leaves_it(page):
 
 def test_a_lost_connection_is_told_and_opened_again(page):
     with staged(2) as stage:
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         stage.running = False
         tab.until("document.querySelector('#link').innerText.includes('lost')")
         assert tab.run("document.querySelector('#page').hasAttribute('data-stale')")
@@ -305,7 +274,7 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page):
     with staged(1) as stage:
         ground = "getComputedStyle(document.documentElement).backgroundColor"
         page.prefer(color_scheme="dark")
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         dark = tab.run(ground)
         press(tab, "t")
         light = tab.run(ground)
@@ -321,7 +290,7 @@ def test_the_theme_is_the_systems_until_one_is_chosen(page):
 def test_text_is_told_from_its_ground(page, scheme):
     with staged(20) as stage:
         page.prefer(color_scheme=scheme)
-        tab = page.opened(stage, "#/bert-ner/1")
+        tab = opened(page, stage, "#/bert-ner/1")
         tab.until("document.querySelectorAll('.events time').length")
         texts = tab.run(CONTRAST)
         assert len(texts) > 150
@@ -330,7 +299,7 @@ def test_text_is_told_from_its_ground(page, scheme):
 
 def test_controls_have_names(page):
     with staged(3) as stage:
-        tab = page.opened(stage, "#/resnet50/1")
+        tab = opened(page, stage, "#/resnet50/1")
         tab.send("Accessibility.enable")
         nodes = tab.send("Accessibility.getFullAXTree")["nodes"]
         found = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
@@ -343,7 +312,7 @@ def test_controls_have_names(page):
 def test_what_is_not_known_says_how_to_make_it_known(page):
     with staged(3) as stage:
         stage.change = lambda tick: {**tick, "cost": {}, "energy": {}, "tenants": []}
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         strip = tab.run("document.querySelector('#strip').innerText")
         assert "[price] per_hour" in strip
         assert "[energy]" in strip
@@ -367,7 +336,7 @@ def test_it_fits_and_is_not_blank(page, tmp_path, count, where, size, scheme):
         stage.warm = 70
         page.size(*size, phone=size[0] < 500)
         page.prefer(color_scheme=scheme)
-        tab = page.opened(stage, where)
+        tab = opened(page, stage, where)
         tab.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
         assert tab.run(SIDEWAYS) == []
         assert drawn_rows(tab.picture(tmp_path / "page.png")) > size[1] // 3
@@ -376,7 +345,7 @@ def test_it_fits_and_is_not_blank(page, tmp_path, count, where, size, scheme):
 def test_motion_is_only_for_those_who_want_it(page):
     with staged(1) as stage:
         page.prefer(reduced_motion="reduce")
-        tab = page.opened(stage)
+        tab = opened(page, stage)
         time.sleep(0.1)
         assert tab.run("document.getAnimations().length") == 0
         tab.prefer(reduced_motion="no-preference")

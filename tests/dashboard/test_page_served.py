@@ -1,0 +1,29 @@
+"""The page of a real server, in a real browser."""
+
+import numpy as np
+
+X = {"x": np.zeros([1, 32], "float32")}
+FIGURES = "(document.querySelector('.figures')?.innerText ?? '')"
+
+
+def click(tab, words, within="document.querySelector('.acts')"):
+    button = f"[...{within}.querySelectorAll('button')].find((b) => b.innerText === {words!r})"
+    tab.until(button)
+    tab.run(f"{button}.click()")
+
+
+def test_a_server_is_seen_and_a_model_unloaded_and_loaded_from_its_page(page, inside, repository, tmp_path):
+    settings = {"meter__file": str(tmp_path / "books.db"), "meter__every_s": 0.2, "price__per_hour": 3.6}
+    client = inside(repository, **settings)
+    tab = page.opened(f"{client.url}/", f"{FIGURES}.includes('Requests')")
+    for _ in range(20):
+        client.infer("tiny", X)
+    tab.until(f"/p99\\s+[\\d.,]+\\s*ms/.test({FIGURES}) && /Cost .1,000\\s+\\$/.test({FIGURES})")
+    assert tab.run("document.querySelector('#detail h2').innerText").startswith("tiny")
+    click(tab, "Unload")
+    click(tab, "Unload", "document.querySelector('#confirm')")
+    tab.until("document.querySelector('#detail .sign').innerText === 'unavailable'")
+    click(tab, "Load")
+    click(tab, "Load", "document.querySelector('#confirm')")
+    tab.until("document.querySelector('#detail .sign').innerText === 'ready'")
+    tab.until("document.querySelectorAll('.events time').length >= 4")
