@@ -1,6 +1,7 @@
 """The meter: entries are priced, budgets hear of them, and replies are quoted the last rates."""
 
 import asyncio
+from threading import Event
 
 import pytest
 
@@ -8,6 +9,7 @@ from penstock.core.account import Account
 from penstock.core.terms import Budget, Metering
 from penstock.core.types import Timing
 from penstock.metering.budget import Budgets
+from penstock.metering.energy.probe import Joules
 from penstock.metering.equipment import Equipment
 from penstock.metering.ledger import Ledger
 from penstock.metering.meter import Meter
@@ -35,6 +37,29 @@ class Stage:
     async def enter(self, seconds=5.0):
         self.clock.advance(seconds)
         await self.meter.enter()
+
+
+class Counter:
+    """A probe of 100 J a reading; the one whose number is given takes until ``go``."""
+
+    part, method, idle_watts = "cpu", "rapl", None
+
+    def __init__(self, held=0):
+        self.total = 0.0
+        self.held, self.go = held, Event()
+        self.reading = Event()
+        self.inside = self.most = 0
+
+    def joules(self):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.total += 100.0
+        now = Joules(self.total, self.total, self.total)
+        if self.total == 100.0 * self.held:
+            self.reading.set()
+            assert self.go.wait(20)
+        self.inside -= 1
+        return now
 
 
 def staged(test):
@@ -103,4 +128,46 @@ async def test_the_last_entry_is_made_as_it_stops():
 async def test_one_that_never_started_can_be_stopped():
     stage = Stage()
     assert isinstance(stage.meter.shelf, Shelf)
+    await stage.meter.stop()
+
+
+@staged
+async def test_who_gives_up_waiting_for_a_bill_takes_no_energy_with_him():
+    probe = Counter(held=4)
+    stage = Stage(probes=[probe])
+    await stage.begin()
+    await stage.enter()
+    asked = asyncio.create_task(stage.meter.bill((), 1e9, 2e9, {}))
+    await asyncio.to_thread(probe.reading.wait, 20)
+    asked.cancel()
+    probe.go.set()
+    await asyncio.wait([asked])
+    await stage.enter()
+    await stage.meter.stop()
+    assert stage.meter.totals.took.cpu_joules.mid == probe.total - 100.0
+
+
+@staged
+async def test_what_is_being_read_as_it_stops_is_entered():
+    probe = Counter(held=2)
+    stage = Stage(probes=[probe])
+    await stage.begin()
+    await asyncio.to_thread(probe.reading.wait, 20)
+    stopping = asyncio.create_task(stage.meter.stop())
+    await asyncio.sleep(0.01)
+    probe.go.set()
+    await stopping
+    assert probe.most == 1  # a probe belongs to one thread
+    assert stage.meter.totals.took.cpu_joules.mid == probe.total - 100.0
+
+
+@staged
+async def test_a_budget_hears_of_the_part_whose_energy_is_known_as_the_books_do():
+    stage = Stage({"shop": Budget(joules_per_hour=50.0)}, gpus=1, probes=[Counter()])
+    await stage.begin()
+    await stage.enter()
+    stage.use("shop", queries=1, cpu=1.0, gpu=1.0)
+    await stage.enter()
+    assert stage.meter.totals.by_tenant["shop"].cpu_joules.mid > 50.0
+    assert stage.budgets.of("shop").admit(stage.clock()) > 0
     await stage.meter.stop()

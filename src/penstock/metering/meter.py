@@ -5,8 +5,8 @@ goes into the totals, the tariff, the budgets and the books.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from time import monotonic, time
 
 from msgspec import Struct
@@ -17,13 +17,15 @@ from penstock.core.spec import Scalar
 from penstock.core.types import Timing
 from penstock.metering.bill import Bill, By, bill
 from penstock.metering.budget import Budgets
-from penstock.metering.charges import Span
+from penstock.metering.charges import Span, both
 from penstock.metering.charging import Memories, Resource, Seen, charge, full
 from penstock.metering.equipment import Equipment
 from penstock.metering.ledger import Ledger
 from penstock.metering.shelf import Shelf
 from penstock.metering.tariff import Tariff
 from penstock.metering.totals import Totals
+
+log = logging.getLogger("penstock.meter")
 
 
 class Entry(Struct, frozen=True):
@@ -60,6 +62,7 @@ class Meter:
         self._wall = wall
         self._since = clock()
         self._looking = asyncio.Lock()
+        self._billing = asyncio.Lock()
         self._runner: Runner[Seen, Memories, Entry] = Runner(self, Memories())
         self._task: asyncio.Task[None] | None = None
 
@@ -72,22 +75,26 @@ class Meter:
         await asyncio.to_thread(equipment.read)
         self._since = self._clock()
         now = self._wall()
-        for spent in shelf.last_hour() if self.budgets else ():
+        spents = await asyncio.to_thread(shelf.last_hour) if self.budgets else ()
+        for spent in spents:
             self.budgets.restore(spent.tenant, now - spent.start, spent.queries, spent.money, spent.joules)
         self._task = asyncio.create_task(self._runner.run())
 
     async def stop(self) -> None:
         """Make the last entry, and close the books."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            await self.enter()
+            async with self._looking:  # what is being read is entered first: a counter tells it only once
+                self._task.cancel()
+            await asyncio.wait([self._task])
+            try:
+                await self.enter()
+            except Exception:
+                log.exception("the last entry in the books could not be made")
         await asyncio.to_thread(self.shelf.close)
 
     async def enter(self) -> None:
-        """Make an entry now, so that the books are up to date."""
-        await self._runner.round()
+        """Make an entry now, so that the books are up to date; it is made even if nobody waits for it."""
+        await asyncio.shield(self._runner.round())
 
     @property
     def unsaved(self) -> float:
@@ -97,7 +104,8 @@ class Meter:
     async def bill(self, by: tuple[By, ...], since: float, until: float, only: Mapping[By, str]) -> Bill:
         """What was charged between two times (seconds since the epoch), up to now."""
         await self.enter()
-        return await asyncio.to_thread(self._bill, by, since, until, only)
+        async with self._billing:  # those who wait for their turn must not take up threads
+            return await asyncio.to_thread(self._bill, by, since, until, only)
 
     def _bill(self, by: tuple[By, ...], since: float, until: float, only: Mapping[By, str]) -> Bill:
         return bill(self.shelf.read(since, until), by, since, until, only)
@@ -139,9 +147,8 @@ class Meter:
         self.totals.add(order.span)
         self.tariff = replace(order.tariff, full=full(self.totals.hour))
         for used in order.span.used if self.budgets else ():
-            account = used.account
-            money = order.tariff.marginal.money(account.cpu, account.gpu)
-            joules = order.tariff.marginal.joules(account.cpu, account.gpu)
+            joules = both(used.cpu_joules, used.gpu_joules)
+            money = both(used.cpu_money, used.gpu_money)
             self.budgets.spent(used.payer.tenant, money, None if joules is None else joules.mid)
         self.shelf.put(order.span, self._ledger.events.take())
         await asyncio.to_thread(self.shelf.save)
