@@ -141,6 +141,26 @@ def test_a_death_fails_nobody_but_the_one_who_kills_each_time():
     play(story)
 
 
+def test_who_was_answered_before_a_death_is_charged():
+    async def story(scene):
+        session = scene.sessions[0]
+        run = session.run
+
+        def alone(inputs, outputs=(), /):
+            if len(inputs["x"]) > 1:
+                raise ValueError("one at a time")
+            return run(inputs, outputs)
+
+        session.run = alone
+        one, poisoned, two = await scene.answers(1, POISON, 2)
+        assert values([one, two]) == [2, 4]
+        assert isinstance(poisoned, InstanceLost)
+        charged = [rows for rows, _, _ in scene.recorder.charged]
+        assert charged == [[1], [1]]
+
+    play(story)
+
+
 def test_suspects_run_alone():
     async def story(scene):
         await scene.answers(1, POISON, 2)

@@ -263,7 +263,9 @@ class Scheduler:
                 entry.answer(Reply(model, version, answer, timing))
         if queued:
             self._recorder.served(size, ran.seconds, queued, totals)
-        if ran.lost is None:
+        if ran.lost is not None:  # the others run again, or were never run to an end
+            entries = [entry for entry in entries if entry.reply is not None]
+        if entries:
             self._recorder.charge(entries, started, cpu, gpu)
 
     def _refuse(self, entry: Ticket, error: PenstockError) -> None:
