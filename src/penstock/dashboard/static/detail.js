@@ -1,16 +1,14 @@
 /** One model at length: its figures and charts, what it is, and what happened to it. */
 
-import { key, order } from "./actions.js";
+import { order } from "./actions.js";
 import { Bars, Lines } from "./chart.js";
 import { brief, hashOf } from "./columns.js";
 import { arrange, el, mark, put, show, svg, text } from "./dom.js";
-import { ask } from "./feed.js";
-import { bytes, duration, joined, joules, known, moment, money, ms, percent, rate, rounded, short, whole } from "./format.js";
+import { bytes, duration, joined, joules, known, money, ms, percent, rate, rounded, short, whole } from "./format.js";
+import { Past } from "./past.js";
 import { shapeOf, stateOf } from "./signs.js";
 import { isOver } from "./strip.js";
 import { nameOf } from "./tracks.js";
-
-const HISTORY_MS = 60_000;
 
 const figuresOf = (m, currency) => [
   ["Requests", rate(m.rate ?? 0), "/s"],
@@ -81,8 +79,6 @@ const linesOf = () => [
 
 export class Detail {
   #model = null;
-  #currency = "";
-  #asked = { name: "", at: -Infinity, state: "" };
 
   /** `on.close()` leaves the model, `on.renew()` follows a new key; `on.may()` answers hello's word. */
   constructor(root, on) {
@@ -94,13 +90,7 @@ export class Detail {
     this.sizes = new Bars({ title: "Batch sizes, last minute", empty: "no batch in the last minute" });
     this.reasons = el("ul.reasons");
     this.facts = new Terms(el("dl.facts"));
-    this.past = [
-      new Bars({ title: "Queries by hour", empty: "nothing in the books yet" }),
-      new Bars({ title: "Cost /1,000 by hour", empty: "not known" }),
-      new Bars({ title: "Energy /1,000 by hour", empty: "not known" }),
-    ];
-    for (const { node } of this.past) node.classList.add("past");
-    this.events = el("ol.events");
+    this.past = new Past();
     this.gone = el("p.none", { hidden: "" });
     this.#compose();
     this.#pointing();
@@ -132,7 +122,7 @@ export class Detail {
     const versions = this.others.childElementCount;
     const answering = this.#model.rate > 0 ? rate(this.#model.rate) : "";
     await order(what, name, { answering, versions }, () => this.on.renew());
-    this.#asked.at = -Infinity;
+    this.past.renew();
   }
 
   #compose() {
@@ -140,8 +130,8 @@ export class Detail {
     const head = el("header", {}, this.heading, this.sign, this.others, el("div.acts", {}, this.unlock, this.load, this.unload, this.close));
     const reasons = el("section", {}, el("h3", {}, "Errors by reason"), this.reasons);
     const facts = el("section", {}, el("h3", {}, "What it is"), this.facts.node);
-    const events = el("section", {}, el("h3", {}, "What happened to it"), this.events);
-    this.all = el("div.all", {}, el("div.charts", {}, latency, requests, queue, batch, this.sizes.node, ...this.past.map(({ node }) => node)), el("div.words", {}, facts, reasons, events));
+    const events = el("section", {}, el("h3", {}, "What happened to it"), this.past.events);
+    this.all = el("div.all", {}, el("div.charts", {}, latency, requests, queue, batch, this.sizes.node, ...this.past.nodes), el("div.words", {}, facts, reasons, events));
     this.root.append(el("div.inner", {}, head, this.reason, this.gone, this.figures.node, this.all));
   }
 
@@ -158,7 +148,6 @@ export class Detail {
 
   /** Writes the model that is open; `model` is undefined where there is none of that name. */
   write(model, { models, currency, tracks, alone, wanted }) {
-    this.#currency = currency;
     show(this.close, !alone);
     for (const node of [this.figures.node, this.all, this.sign, this.others]) show(node, Boolean(model));
     show(this.gone, !model);
@@ -171,7 +160,7 @@ export class Detail {
     this.#drawSizes(model);
     this.#writeReasons(model);
     this.facts.write(factsOf(model));
-    this.#askHistory(model);
+    if (this.past.follow(model, currency)) this.root.firstChild.scrollTop = 0;
   }
 
   #missing(wanted) {
@@ -243,70 +232,4 @@ export class Detail {
     this.reasons.replaceChildren(...(rows.length ? rows : [el("li.none", {}, "none")]));
   }
 
-  #askHistory(model) {
-    const name = nameOf(model);
-    const asked = this.#asked;
-    const due = performance.now() - asked.at > HISTORY_MS;
-    if (asked.name === name && asked.state === model.state && !due) return;
-    if (asked.name !== name) {
-      this.root.firstChild.scrollTop = 0;
-      this.#writeHistory({}, model, true);
-    }
-    this.#asked = { name, state: model.state, at: performance.now() };
-    this.#fetchHistory(model);
-  }
-
-  async #fetchHistory(model) {
-    try {
-      const response = await ask(`penstock/history/${encodeURIComponent(model.name)}?since=24h`, key());
-      const history = await response.json();
-      if (response.ok && this.#model?.name === model.name) this.#writeHistory(history, model, false);
-    } catch {
-      /* asked again in a minute */
-    }
-  }
-
-  #writeHistory({ events = [], series = [] }, model, asking) {
-    const now = Date.now() / 1000;
-    const hour = (one) => moment(one.start, now);
-    const per = (one, figure) => (known(figure) && one.queries ? (figure / one.queries) * 1000 : null);
-    const drawn = [
-      [(one) => one.queries, (value) => whole(value)],
-      [(one) => per(one, one.cost_full), (value) => money(value, this.#currency)],
-      [(one) => per(one, one.joules), (value) => joined(joules(value))],
-    ];
-    const hours = day(series, now);
-    drawn.forEach(([figure, words], i) => this.past[i].draw(...barsOf(hours, figure, words, hour)));
-    const items = events.toSorted((a, b) => b.at - a.at).map((event) => {
-      const version = event.version ? `version ${event.version} ` : "";
-      const when = el("time", { datetime: new Date(event.at * 1000).toISOString() }, moment(event.at, now));
-      return el("li", {}, when, el("span", {}, version, el("b", {}, event.what)), el("span.soft", {}, event.detail ?? ""));
-    });
-    this.events.replaceChildren(...(items.length ? items : [el("li.none", {}, asking ? "asking …" : "nothing in the last 24 hours")]));
-  }
 }
-
-/** The last 24 hours, those without an entry in the books as well; none at all where no hour has one. */
-function day(series, now) {
-  const found = new Map(series.map((one) => [Math.floor(one.start / 3600), one]));
-  const last = Math.floor(now / 3600);
-  if (!found.size) return [];
-  return Array.from({ length: 24 }, (_, i) => found.get(last - 23 + i) ?? { start: (last - 23 + i) * 3600, queries: null });
-}
-
-/** Every sixth hour of the day as a label. */
-function clock(at) {
-  const hour = new Date(at * 1000).getHours();
-  return hour % 6 === 0 ? `${String(hour).padStart(2, "0")}:00` : "";
-}
-
-function barsOf(series, figure, words, hour) {
-  const bars = series.map((one) => {
-    const value = figure(one);
-    const told = value === null ? "" : `${hour(one)}: ${words(value)}`;
-    return { value, label: clock(one.start), told };
-  });
-  const last = bars.findLast(({ value }) => value !== null);
-  return [bars, last ? `latest ${words(last.value)}` : ""];
-}
-
