@@ -85,6 +85,7 @@ class Server:
         self._traced = trace.wrap(answering, settings.trace.otlp)
         self.handler: Handler = access.wrap(self._traced, settings.log.access)
         self._keys = Keys(settings.keys)
+        self.ledger.accounts.expect(self._keys.tenants | settings.budgets.keys())
         self._started = time()
         feed = Feed(
             self.ledger,
@@ -179,11 +180,7 @@ class Server:
         return "admin"
 
     async def _past(self, model: str, since: float, until: float, width: int) -> Past:
-        def read() -> Past:
-            shelf = self.meter.shelf
-            return shelf.events(model, since), shelf.series(model, since, until, width)
-
-        return await asyncio.to_thread(read)
+        return await asyncio.to_thread(self.meter.shelf.past, model, since, until, width)
 
     async def _start_grpc(self, listening: Listening) -> None:
         from penstock.doors import v2_grpc

@@ -87,6 +87,18 @@ def test_what_was_put_and_not_saved_yet_is_on_the_bill():
     assert queries(shelf) == 4
 
 
+def test_books_that_cannot_be_read_have_no_history(tmp_path, caplog):
+    shelf = open_shelf(Metering(file=str(tmp_path / "books.db")), "models")
+    shelf.put(span(0.0), [Event(1.0, "m", "1", "live")])
+    shelf.save()
+    events, points = shelf.past("m", 0.0, 100.0, 60)
+    assert [event.what for event in events] == ["live"]
+    assert [point.account.queries for point in points] == [1]
+    shelf.close()
+    assert shelf.past("m", 0.0, 100.0, 60) == ([], [])
+    assert "what is in memory" in caplog.text
+
+
 def test_days_without_a_disk_stay_small(refusing):
     shelf = Shelf(refusing)
     for at in range(2000):

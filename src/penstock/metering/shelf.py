@@ -107,13 +107,18 @@ class Shelf:
             if span.start < until and span.start + span.took.seconds > since
         ]
 
-    def events(self, model: str, since: float) -> list[Event]:
-        """The newest that befell a model's versions."""
-        return [] if self._books is None else self._books.events(model, since)
+    def past(self, model: str, since: float, until: float, width: int) -> tuple[list[Event], list[Point]]:
+        """What befell a model's versions, and its use in pieces of ``width`` seconds.
 
-    def series(self, model: str, since: float, until: float, width: int) -> list[Point]:
-        """One model in pieces of ``width`` seconds."""
-        return [] if self._books is None else self._books.series(model, since, until, width)
+        Nothing where the books cannot be read now.
+        """
+        if self._books is None:
+            return [], []
+        try:
+            return self._books.events(model, since), self._books.series(model, since, until, width)
+        except BooksFailed as error:
+            log.warning("%s; the history is what is in memory", error)
+            return [], []
 
     def last_hour(self) -> list[Spent]:
         """What tenants spent; nothing where the books cannot be read now."""
