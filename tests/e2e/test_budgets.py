@@ -117,3 +117,18 @@ def test_both_doors_take_from_one_budget_and_the_log_warns(folder):
     assert [(line["tenant"], line["budget"], line["share"]) for line in warned] == [
         ("team-a", 'budgets."*".queries_per_hour', 0.5)
     ]
+
+
+def test_tenants_of_the_settings_are_told_apart_however_many_names_came_before(folder, monkeypatch):
+    monkeypatch.setattr("penstock.metering.accounts.MOST_TENANTS", 2)
+    with serving(
+        folder, {"team-c": {}}, keys=KEYS | {digest("n"): "infer"}, meter__tenant_header="X-T"
+    ) as client:
+        session, ask = asking(client)
+        with session:
+            for name in ("one", "two", "three"):
+                assert ask(**{"x-api-key": "n", "x-t": name}).status_code == 200
+            for headers in ({"x-api-key": "a"}, {"x-api-key": "n", "x-t": "team-c"}):
+                assert ask(**headers).status_code == 200
+            bill = session.get("/penstock/bill?by=tenant", headers={"x-api-key": "b"}).json()
+    assert {line["tenant"] for line in bill["lines"]} == {"one", "two", "(others)", "team-a", "team-c"}

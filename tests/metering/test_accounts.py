@@ -41,6 +41,17 @@ def test_tenants_beyond_the_bound_share_an_account():
     assert taken[Payer("m", "1", OTHERS)].queries == 5
 
 
+def test_tenants_of_whom_the_settings_speak_are_never_among_the_others():
+    accounts = Accounts()
+    accounts.expect(["shop"])
+    for at in range(MOST_TENANTS):
+        accounts.of("m", "1", f"t{at}").queries += 1
+    accounts.of("m", "1", "shop").queries += 7
+    taken = dict(accounts.take())
+    assert taken[Payer("m", "1", "shop")].queries == 7
+    assert len(taken) == MOST_TENANTS + 1
+
+
 def test_what_an_unloaded_version_used_is_still_taken_and_then_let_go():
     ledger = Ledger()
     book = ledger.book("m", "1")

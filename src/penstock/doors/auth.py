@@ -28,6 +28,11 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._terms)
 
+    @property
+    def tenants(self) -> set[str]:
+        """All that the keys name."""
+        return {terms.tenant for terms in self._terms.values()}
+
     def require(self, key: str | None, role: Role) -> str:
         """Whose key it is, if anybody's; raises Unauthenticated or Forbidden unless ``key`` has ``role``."""
         if not self._terms:

@@ -1,5 +1,7 @@
 """The accounts of all payers: opened when a request comes, emptied when the meter makes an entry."""
 
+from collections.abc import Iterable
+
 from penstock.core.account import Account, Payer
 
 MOST_TENANTS = 1000
@@ -15,11 +17,16 @@ class Accounts:
         self._open: dict[Payer, Account] = {}
         self._closing: set[tuple[str, str]] = set()
         self._tenants: set[str] = set()
+        self._expected: frozenset[str] = frozenset()
+
+    def expect(self, tenants: Iterable[str]) -> None:
+        """These have accounts of their own however many names came before: the settings speak of them."""
+        self._expected = frozenset(tenants)
 
     def of(self, model: str, version: str, tenant: str) -> Account:
         """A payer's account, opened where there is none."""
         self._closing.discard((model, version))
-        if tenant not in self._tenants:
+        if tenant not in self._tenants and tenant not in self._expected:
             if len(self._tenants) >= MOST_TENANTS:
                 tenant = OTHERS
             self._tenants.add(tenant)
