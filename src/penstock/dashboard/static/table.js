@@ -79,7 +79,7 @@ export class Table {
   #chip(chip) {
     const count = text();
     const node = el("button.chip", { type: "button", "aria-pressed": String(chip.id === "all") }, chip.label, el("b", {}, count));
-    if (chip.bad) node.dataset.bad = "";
+    node.hidden = true;
     node.addEventListener("click", () => this.choose(this.chip === chip.id ? "all" : chip.id));
     return { ...chip, node, count };
   }
@@ -193,10 +193,11 @@ export class Table {
   }
 
   #count(models) {
-    for (const { id, node, count, takes } of this.chips) {
+    for (const { id, node, count, takes, bad } of this.chips) {
       const found = models.filter(takes).length;
       put(count, String(found));
-      show(node, found > 0 || id === "all" || id === this.chip);
+      mark(node, "data-bad", bad && found ? "" : null);
+      if (found || id === "all") show(node, true); // and stays: what comes and goes would move the rows
     }
   }
 
