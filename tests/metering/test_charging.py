@@ -117,11 +117,11 @@ def test_full_charges_of_an_hour_are_what_the_machine_cost(entries):
         totals.add(span)
     rates, took = full(totals.hour), totals.hour
     if took.cpu_busy > 1e-6:
-        bills = [rates.money(used.account.cpu, 0.0) for used in totals.used.values()]
+        bills = [rates.money(used.account.cpu, 0.0) for used in totals.by_version.values()]
         assert sum(bills) == pytest.approx(took.cpu_money)
-        energy = [rates.joules(used.account.cpu, 0.0).mid for used in totals.used.values()]
+        energy = [rates.joules(used.account.cpu, 0.0).mid for used in totals.by_version.values()]
         assert sum(energy) == pytest.approx(took.cpu_joules.mid)
-    marginal = sum(used.cpu_money for used in totals.used.values())
+    marginal = sum(used.cpu_money for used in totals.by_version.values())
     assert marginal <= took.cpu_money * (1 + 1e-9)
 
 

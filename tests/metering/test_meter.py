@@ -120,7 +120,7 @@ async def test_the_last_entry_is_made_as_it_stops():
     stage.clock.advance(1.0)
     await stage.meter.stop()
     assert stage.meter.totals.took.seconds == pytest.approx(1.0)
-    (used,) = stage.meter.totals.used.values()
+    (used,) = stage.meter.totals.by_version.values()
     assert used.account.queries == 9
 
 

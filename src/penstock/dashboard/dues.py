@@ -39,23 +39,19 @@ class Dues(Struct, frozen=True):
 def dues(totals: Totals, last: Took, source: str) -> Dues:
     """``last``: the last entry that was long enough.
 
-    Takes some 5 µs for each who used anything in the last hour.
+    Takes some 5 µs for each version that was used in the last hour.
     """
     took = totals.hour
     charges, _ = spread(took, list(totals.hour_used.values()))
     queries = sum(charge.account.queries for charge in charges)
     full = sum((charge.full for charge in charges), Amount())
     marginal = sum((charge.marginal for charge in charges), Amount())
-    by_tenant: dict[str, int] = {}
-    for charge in charges:
-        name = charge.payer.tenant
-        by_tenant[name] = by_tenant.get(name, 0) + charge.account.queries
     return Dues(
         cost=_cost(took, full, marginal, queries, source),
         energy=_energy(last, took, full, queries),
         busy=min(1.0, _part(last.cpu_busy, last.cpu_capacity) or 0.0),
         versions=_versions(charges),
-        queries=by_tenant,
+        queries=dict(totals.hour_queries),
     )
 
 

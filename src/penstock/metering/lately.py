@@ -1,30 +1,33 @@
-"""A sliding sum of the books' entries, kept by minutes: who used what in the last hour."""
+"""A sliding sum of the books' entries, kept by minutes: what each version used in the last hour."""
 
 from msgspec import Struct
 
-from penstock.core.account import Payer
-from penstock.metering.charges import NOTHING, Span, Took, Used
+from penstock.metering.charges import NOTHING, Took, Used
 
 MINUTE = 60.0
 MINUTES = 60
 
+Version = tuple[str, str]
+"""Model and version."""
+
 
 class Sum(Struct, frozen=True):
-    """Of several entries."""
+    """Of several entries; not by payer, for sixty times some thousands of them would hold up the loop."""
 
     took: Took = NOTHING
-    used: dict[Payer, Used] = {}
+    used: dict[Version, Used] = {}
+    """By version; the payer in it is any one of its payers."""
+    queries: dict[str, int] = {}
+    """By tenant."""
 
     def __add__(self, other: "Sum") -> "Sum":
-        used = dict(self.used)
-        _pour(used, other.used)
-        return Sum(self.took + other.took, used)
-
-
-def _pour(into: dict[Payer, Used], used: dict[Payer, Used]) -> None:
-    for payer, each in used.items():
-        before = into.get(payer)
-        into[payer] = each if before is None else before + each
+        used, queries = dict(self.used), dict(self.queries)
+        for version, each in other.used.items():
+            before = used.get(version)
+            used[version] = each if before is None else before + each
+        for tenant, count in other.queries.items():
+            queries[tenant] = queries.get(tenant, 0) + count
+        return Sum(self.took + other.took, used, queries)
 
 
 class Lately:
@@ -42,12 +45,12 @@ class Lately:
         self._back_sum = Sum()
         self._sum: Sum | None = Sum()
 
-    def add(self, span: Span) -> None:
-        """One more entry; some µs for each who used anything."""
-        minute = span.start // MINUTE
+    def add(self, start: float, entry: Sum) -> None:
+        """One more entry, which began then (seconds since the epoch)."""
+        minute = start // MINUTE
         if minute != self._minute:
             self._turn(minute)
-        self._now += Sum(span.took, {used.payer: used for used in span.used})
+        self._now += entry
         self._sum = None
 
     @property
@@ -62,7 +65,8 @@ class Lately:
         self._back.append((self._minute, self._now))
         self._back_sum += self._now
         self._minute, self._now = minute, Sum()
-        while (oldest := self._oldest()) is not None and oldest < minute - MINUTES:
+        # Either way: a clock that was set back must not keep what it dated later for ever.
+        while (oldest := self._oldest()) is not None and abs(minute - oldest) > MINUTES:
             self._front.pop()
 
     def _oldest(self) -> float | None:

@@ -1,23 +1,22 @@
 """What was charged since the server started: sums for the metrics, and the last hour for full rates."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
-from penstock.core.account import Payer
 from penstock.metering.charges import NOTHING, Span, Took, Used
-from penstock.metering.lately import Lately
+from penstock.metering.lately import Lately, Sum, Version
 
 Key = TypeVar("Key")
 
 
 class Totals:
-    """Lives on the event loop; grows with the number of payers, whom ``Accounts`` bounds."""
+    """Lives on the event loop; grows with versions and tenants, the latter of which ``Accounts`` bounds."""
 
     def __init__(self) -> None:
-        self.used: dict[Payer, Used] = {}
-        """Since the start, at marginal cost."""
-        self.by_version: dict[tuple[str, str], Used] = {}
-        """The same by model and version, whoever asked; the payer in it is any one of them."""
+        self.by_version: dict[Version, Used] = {}
+        """Since the start, at marginal cost, whoever asked; the payer in it is any one of them."""
         self.by_tenant: dict[str, Used] = {}
+        """The same, whatever was asked."""
         self.took: Took = NOTHING
         """The machine since the start."""
         self.last: Span | None = None
@@ -29,20 +28,30 @@ class Totals:
         return self._lately.sum.took
 
     @property
-    def hour_used(self) -> dict[Payer, Used]:
-        """Who used what in that hour, at marginal cost; the same object until the next entry."""
+    def hour_used(self) -> Mapping[Version, Used]:
+        """What each version used in that hour, at marginal cost; the payer in it is any one of them."""
         return self._lately.sum.used
 
+    @property
+    def hour_queries(self) -> Mapping[str, int]:
+        """Of that hour, by tenant."""
+        return self._lately.sum.queries
+
     def add(self, span: Span) -> None:
-        """One more entry of the books."""
+        """One more entry of the books; about 2 µs for each payer."""
+        by_version: dict[Version, Used] = {}
+        by_tenant: dict[str, Used] = {}
         for used in span.used:
-            payer = used.payer
-            _add(self.used, payer, used)
-            _add(self.by_version, (payer.model, payer.version), used)
-            _add(self.by_tenant, payer.tenant, used)
+            _add(by_version, used.payer[:2], used)
+            _add(by_tenant, used.payer.tenant, used)
+        for version, used in by_version.items():
+            _add(self.by_version, version, used)
+        for tenant, used in by_tenant.items():
+            _add(self.by_tenant, tenant, used)
         self.took += span.took
         self.last = span
-        self._lately.add(span)
+        queries = {tenant: used.account.queries for tenant, used in by_tenant.items()}
+        self._lately.add(span.start, Sum(span.took, by_version, queries))
 
 
 def _add(sums: dict[Key, Used], key: Key, used: Used) -> None:
