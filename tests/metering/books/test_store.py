@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from penstock.core.account import Payer
+from penstock.core.account import Account, Payer
 from penstock.metering.bill import bill
 from penstock.metering.books.faults import BooksFailed
 from penstock.metering.books.reading import Spent
 from penstock.metering.books.store import MOST_EVENTS, Books
+from penstock.metering.charges import Used
 from penstock.metering.energy.probe import Joules
 from penstock.metering.entry import Entry
 from penstock.metering.events import Event
@@ -100,6 +101,21 @@ def test_a_clock_before_the_epoch_does_no_harm(books):
 def test_odd_names_are_kept_readable(books):
     books.write([span(NOON, used(Payer("digits", "1", "\udc80x")), used(Payer("digits", "1", "ü'; --")))])
     assert [each.payer.tenant for each in books.read(NOON, NOON + 1)[0].used] == ["\\udc80x", "ü'; --"]
+
+
+def test_what_befell_a_model_with_an_odd_name_keeps_nobody_from_the_books(tmp_path):
+    odd = Payer("caf\udce9", "1", "")
+    books = Books.open(tmp_path / "books.db", "site-\udcff")
+    books.write([span(NOON, used(odd))], [Event(NOON, *odd[:2], "loaded")])
+    assert books.events(odd.model) == [Event(NOON, "caf\\udce9", "1", "loaded")]
+    (point,) = books.series(odd.model, NOON, NOON + 60, 60)
+    assert point.account.queries == 4
+    books.close()
+
+
+def test_what_cannot_be_written_at_all_is_said_as_any_other_failure(books):
+    with pytest.raises(BooksFailed, match="too large"):
+        books.write([span(NOON, Used(DIGITS, Account(received=2**63)))])
 
 
 def test_books_stay_across_restarts_and_keep_other_sites(tmp_path):

@@ -39,7 +39,7 @@ class Books:
     def __init__(self, path: Path | None, site: str, held: BufferedWriter | None = None) -> None:
         """Rather use ``open``; ``held`` is the lock of the file."""
         self.path = path
-        self.site = site
+        self.site = text(site)
         self._held = held
         self._books: sqlite3.Connection | None = None
         self._closed = False
@@ -65,7 +65,10 @@ class Books:
         """Add to the minutes in which the spans began; all of it or nothing."""
         usage = [row for span in spans for row in usage_rows(span, self.site)]
         machine = [machine_row(span, self.site) for span in spans]
-        befell = [(event.at, event.model, event.version, event.what, text(event.detail)) for event in events]
+        befell = [
+            (event.at, text(event.model), text(event.version), event.what, text(event.detail))
+            for event in events
+        ]
 
         def work(books: sqlite3.Connection) -> None:
             with transaction(books):
@@ -83,11 +86,12 @@ class Books:
 
     def series(self, model: str, since: float, until: float, width: int) -> list[Point]:
         """One model in pieces of ``width`` seconds (minutes, hours or days), the earliest first."""
+        model = text(model)
         return points(self._do(lambda books: reading.pieces(books, since, until, width, model)), model, width)
 
     def events(self, model: str, since: float = 0.0, limit: int = 1000) -> list[Event]:
         """The newest of a model's from then on, the earliest first."""
-        return self._do(lambda books: reading.events(books, model, since, limit))
+        return self._do(lambda books: reading.events(books, text(model), since, limit))
 
     def recent(self, now: float) -> list[Spent]:
         """What each tenant spent here in each minute of the last hour."""
@@ -121,7 +125,7 @@ class Books:
                     self._let_go()
                     move_aside(self.path, error)
                     return work(self._connected())
-            except (sqlite3.Error, OSError, BadSetting) as error:
+            except (sqlite3.Error, OSError, BadSetting, OverflowError, UnicodeError) as error:
                 raise BooksFailed(f"the books in {self.path or 'memory'}: {error}") from None
 
     def _connected(self) -> sqlite3.Connection:
