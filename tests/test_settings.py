@@ -102,6 +102,10 @@ def test_every_setting_has_a_variable_of_its_own() -> None:
         ("[server]\ngrpc_port = 65536", "server.grpc_port: expected int <= 65535, got 65536"),
         ("[server]\nmax_body_bytes = 0", "server.max_body_bytes: expected int >= 1, got 0"),
         ("[server]\nidle_timeout_s = 0", "server.idle_timeout_s: expected float > 0.0, got 0"),
+        ("[price]\nper_hour = inf", "price.per_hour: expected float <= 1000000000000000.0, got inf"),
+        ("[meter]\nevery_s = inf", "meter.every_s: expected float <= 600.0, got inf"),
+        ("[energy]\npue = inf", "energy.pue: expected float <= 10.0, got inf"),
+        ("[budgets.shop]\nqueries_per_hour = -1", "queries_per_hour: expected int >= 0, got -1"),
         ("[server]\nhost = 1", "server.host: expected str, got 1"),
         ("[watch]\nsettle_s = -1", "watch.settle_s: expected float >= 0.0, got -1"),
         ("[log]\nlevel = 'loud'", "log.level: cannot be 'loud'; have debug, info, warning, error"),
@@ -177,6 +181,11 @@ def test_a_key_may_name_its_tenant_and_a_tenant_its_budget(tmp_path: Path) -> No
         "team-a": Budget(money_per_hour=0.5),
         "*": Budget(queries_per_hour=1000, warn=0.5),
     }
+
+
+def test_a_budget_may_be_nothing_at_all(tmp_path: Path) -> None:
+    settings = load(toml(tmp_path, "[budgets.shop]\nqueries_per_hour = 0"), {}, {})
+    assert settings.budgets == {"shop": Budget(queries_per_hour=0)}
 
 
 def test_a_bad_flag_is_named() -> None:

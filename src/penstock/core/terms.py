@@ -5,10 +5,11 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from penstock.core.spec import Positive, Seconds
+from penstock.core.spec import Seconds
 
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Amount: TypeAlias = Annotated[float, Meta(ge=0)]
+Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e15)]
+"""Finite: infinity would turn sums into what is no number."""
 Role: TypeAlias = Literal["infer", "admin"]
 
 
@@ -34,8 +35,8 @@ class Metering(Struct, frozen=True, kw_only=True):
     """The part of the machine that is this server's; 0: by the processors that it may use."""
     tenant_header: str = ""
     """Header (gRPC: metadata) that names the tenant where the key does not."""
-    every_s: Seconds = 5.0
-    """Seconds between two entries in the books."""
+    every_s: Annotated[float, Meta(gt=0, le=600)] = 5.0
+    """Seconds between two entries in the books; counters of energy wrap around where they are read rarely."""
 
 
 class Price(Struct, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ class EnergyTerms(Struct, frozen=True, kw_only=True):
     min_watts: Amount | None = None
     """Of one vCPU that is idle; with ``max_watts`` it replaces the family's."""
     max_watts: Amount | None = None
-    pue: Annotated[float, Meta(ge=1)] | None = None
+    pue: Annotated[float, Meta(ge=1, le=10)] | None = None
     """Power usage effectiveness: what the building takes for each joule of the machine."""
 
 
@@ -100,7 +101,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Marginal cost in the currency of ``[price]``."""
     joules_per_hour: Amount | None = None
     """Marginal energy."""
-    queries_per_hour: Positive | None = None
+    queries_per_hour: Annotated[int, Meta(ge=0)] | None = None
     warn: Share = 0.8
     """Part of a budget at which the log and the metrics warn."""
 
