@@ -88,6 +88,9 @@ class Counting:
     def served(self, rows, ran, queued, totals, /):
         self.batches.append((rows, len(queued)))
 
+    def stepped(self):
+        pass
+
     def failed(self, reason, seconds, /):
         self.failures.append(reason)
 

@@ -198,6 +198,10 @@ class Recorder(Protocol):
         """One batch was answered: its rows, run seconds, and per request queued and total seconds."""
         ...
 
+    def stepped(self) -> None:
+        """What was served was a step of a pipeline and not a batch: nobody outside had asked for it."""
+        ...
+
     def failed(self, reason: str, seconds: float, /) -> None:
         """One request was not answered; ``reason`` as ``errors.reason`` or ``cancelled``."""
         ...
@@ -217,6 +221,9 @@ class NullRecorder:
         pass
 
     def served(self, rows: int, ran: float, queued: Sequence[float], totals: Sequence[float], /) -> None:
+        pass
+
+    def stepped(self) -> None:
         pass
 
     def failed(self, reason: str, seconds: float, /) -> None:

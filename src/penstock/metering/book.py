@@ -112,6 +112,9 @@ class Book:
         if len(self._totals) + len(self._batch_rows) >= FULL:
             self.fold()
 
+    def stepped(self) -> None:
+        self.inner += 1
+
     def failed(self, reason: str, seconds: float, /) -> None:
         self.failures[reason] += 1
         self.failed_seconds += seconds

@@ -158,6 +158,23 @@ async def test_a_pipeline_may_be_a_step(stage):
 
 
 @staged
+async def test_a_pipeline_that_is_a_step_is_no_query_that_anybody_asked_for(stage):
+    stage.model("double", lambda x: {"y": 2 * x})
+    stage.pipeline("within", {"model": "double"})
+    stage.pipeline("outer", {"model": "within"})
+    await stage.ask("outer", [[1, 2]])
+    books = stage.ledger.books()
+    assert {book.model: (book.request.count, book.inner) for book in books} == {
+        "double": (1, 1),
+        "within": (1, 1),
+        "outer": (1, 0),
+    }
+    taken = {payer.model: account for payer, account in stage.ledger.accounts.take()}
+    assert set(taken) == {"outer"}
+    assert (taken["outer"].queries, taken["outer"].rows) == (1, 1)
+
+
+@staged
 async def test_steps_have_the_requests_deadline_id_tags_and_known_priority(stage):
     seen = []
     stage.model("few", plus(1), max_priority=2)

@@ -101,6 +101,8 @@ class Pipeline:
             timing = reply.timing
             if ticket.request.account is None:
                 run.account.queries += 1
+            else:
+                self._recorder.stepped()
             self._recorder.served(ticket.rows, timing.ran, (timing.queued,), (seconds,))
         if self._drained is not None and not self._runs and not self._drained.done():
             self._drained.set_result(None)
