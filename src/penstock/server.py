@@ -66,6 +66,8 @@ class Server:
         self.settings = settings
         self.http_port = 0
         self.grpc_port = -1
+        self.stuck = False
+        """A thread that waits for a disk was left behind; the process cannot end by itself."""
         self.ledger = Ledger()
         self.budgets = Budgets(settings.budgets, settings.price.currency)
         self.meter = Meter(self.ledger, self.budgets, settings.meter.every_s)
@@ -212,9 +214,14 @@ class Server:
                 await self.models.close()
         if self._expiry is not None:
             self._expiry.cancel()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_LAST_ENTRY):
                 await self.meter.stop()
+        except TimeoutError:
+            self.stuck = True
+            log.error(
+                "the books did not close in %g s; what was used since the last entry is lost", _LAST_ENTRY
+            )
         await asyncio.to_thread(trace.shutdown, self._traced)
 
     def _expire(self) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import grpc
@@ -13,7 +15,7 @@ from tritonclient.grpc import service_pb2_grpc
 from benchmarks import fixtures
 from tests.cli import certificate
 from tests.e2e import models, sleeper
-from tests.e2e.process import until
+from tests.e2e.process import environment, until
 from tests.e2e.wire import CLOSED, LENGTH, grpc_request, http_request, receive_all, send
 
 NEVER_READY = """
@@ -31,6 +33,24 @@ class Model:
         return x
 """
 SLOW = sleeper.row(0.05)
+STUCK = """
+import sys, time
+from penstock import server
+from penstock.cli.main import main
+from penstock.metering.shelf import Shelf
+
+save, server._LAST_ENTRY = Shelf.save, 0.1
+
+
+def hang(shelf):
+    print("saving", flush=True)
+    time.sleep(600)
+
+
+Shelf.save = hang
+sys.argv[1:] = ["serve", sys.argv[1], "--http-port", "0", "--grpc-port", "-1"]
+main()
+"""
 
 
 class Tally:
@@ -270,3 +290,21 @@ def test_a_server_that_still_loads_ends_at_once(start, tmp_path, number):
         "slow-1-0: setting up",
         "stopped before it was ready; nothing had been accepted",
     ]
+
+
+def test_a_disk_that_hangs_keeps_nobody_from_stopping(tmp_path):
+    (tmp_path / "echo/1").mkdir(parents=True)
+    (tmp_path / "echo/model.toml").write_text('engine = "echo"\nfile = "model.echo"\n')
+    (tmp_path / "echo/1/model.echo").touch()
+    command = [sys.executable, "-c", STUCK, str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(meter_file="none"), **pipes) as process:
+        assert any("saving" in line for line in process.stdout)
+        assert any(" ready" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        try:
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert "the books did not close in 0.1 s" in said

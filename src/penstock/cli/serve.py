@@ -145,6 +145,9 @@ async def _serve(settings: "Settings") -> None:
     log.info("stopping: everything accepted is answered first")
     await server.stop()
     log.info("stopped")
+    if server.stuck:
+        logging.shutdown()
+        os._exit(0)
 
 
 async def _started(server: "Server", stop: asyncio.Event, every: float = 10.0) -> bool:
