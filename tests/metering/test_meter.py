@@ -2,6 +2,7 @@
 
 import asyncio
 from threading import Event
+from time import time
 
 import pytest
 
@@ -20,11 +21,11 @@ from penstock.testing import ManualClock
 class Stage:
     """A meter with a clock that stands still; entries are made by hand."""
 
-    def __init__(self, budgets=None, **equipment):
+    def __init__(self, budgets=None, wall=None, **equipment):
         self.clock = ManualClock(100.0)
         self.ledger = Ledger(self.clock, lambda: 1e9 + self.clock())
         self.budgets = Budgets(budgets or {}, "USD", self.clock)
-        self.meter = Meter(self.ledger, self.budgets, 1e6, self.clock, lambda: 1e9 + self.clock())
+        self.meter = Meter(self.ledger, self.budgets, 1e6, self.clock, wall or (lambda: 1e9 + self.clock()))
         self.equipment = Equipment(**{"cores": 2, "cpu_per_hour": 7.2, "currency": "USD"} | equipment)
 
     async def begin(self, shelf=None):
@@ -169,5 +170,33 @@ async def test_a_budget_hears_of_the_part_whose_energy_is_known_as_the_books_do(
     stage.use("shop", queries=1, cpu=1.0, gpu=1.0)
     await stage.enter()
     assert stage.meter.totals.by_tenant["shop"].cpu_joules.mid > 50.0
+    assert stage.budgets.of("shop").admit(stage.clock()) > 0
+    await stage.meter.stop()
+
+
+@staged
+async def test_what_was_spent_in_another_currency_is_not_taken_from_a_budget():
+    shelf = open_shelf(Metering(file="none"), "models")
+    before = Stage(wall=time, currency="JPY")
+    await before.begin(shelf)
+    before.use("shop", queries=1, cpu=2.0)
+    await before.enter()
+    stage = Stage({"shop": Budget(money_per_hour=0.002, queries_per_hour=10)}, wall=time)
+    await stage.begin(shelf)
+    assert {each.what: each.used for each in stage.budgets.status()} == {"money": 0.0, "queries": 1.0}
+    await stage.meter.stop()
+
+
+@staged
+async def test_a_budget_goes_on_after_a_restart():
+    shelf = open_shelf(Metering(file="none"), "models")
+    before = Stage(wall=time)
+    await before.begin(shelf)
+    before.use("shop", queries=1, cpu=2.0)
+    await before.enter()
+    stage = Stage({"shop": Budget(money_per_hour=0.002)}, wall=time)
+    await stage.begin(shelf)
+    (standing,) = stage.budgets.status()
+    assert standing.used == pytest.approx(0.002)
     assert stage.budgets.of("shop").admit(stage.clock()) > 0
     await stage.meter.stop()

@@ -6,7 +6,7 @@ goes into the totals, the tariff, the budgets and the books.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from penstock.core.loop import Runner
 from penstock.core.spec import Scalar
 from penstock.core.types import Timing
 from penstock.metering.bill import Bill, By, bill
+from penstock.metering.books.reading import Spent
 from penstock.metering.budget import Budgets
 from penstock.metering.charges import Span, both
 from penstock.metering.charging import Memories, Resource, Seen, charge, full
@@ -74,11 +75,15 @@ class Meter:
         self.equipment, self.shelf = equipment, shelf
         await asyncio.to_thread(equipment.read)
         self._since = self._clock()
-        now = self._wall()
-        spents = await asyncio.to_thread(shelf.last_hour) if self.budgets else ()
-        for spent in spents:
-            self.budgets.restore(spent.tenant, now - spent.start, spent.queries, spent.money, spent.joules)
+        if self.budgets:
+            self._restore(await asyncio.to_thread(shelf.last_hour))
         self._task = asyncio.create_task(self._runner.run())
+
+    def _restore(self, spents: Sequence[Spent]) -> None:
+        now, currency = self._wall(), self.equipment.currency
+        for spent in spents:
+            money = spent.money if spent.currency == currency else None  # a budget is in one currency
+            self.budgets.restore(spent.tenant, now - spent.start, spent.queries, money, spent.joules)
 
     async def stop(self) -> None:
         """Make the last entry, and close the books."""
