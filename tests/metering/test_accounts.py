@@ -63,6 +63,18 @@ def test_what_an_unloaded_version_used_is_still_taken_and_then_let_go():
     assert ledger.accounts.take() == [(Payer("m", "1", ""), Account(queries=1))]
 
 
+def test_bytes_of_an_answer_that_is_written_after_its_version_went_are_carried():
+    ledger = Ledger()
+    ledger.book("m", "1").account("").queries += 1
+    ledger.forget("m", "1")
+    assert len(ledger.accounts.take()) == 1
+    ledger.carried(REPLY, {}, 100, 20)
+    assert ledger.accounts.take() == [(Payer("m", "1", ""), Account(received=100, sent=20))]
+    again = ledger.book("m", "1")
+    again.account("").queries += 1
+    assert ledger.accounts.take() == [(Payer("m", "1", ""), Account(queries=1))]
+
+
 def test_a_batch_is_charged_to_its_payers_by_their_rows():
     ledger = Ledger()
     book = ledger.book("m", "1")

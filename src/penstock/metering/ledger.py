@@ -60,11 +60,17 @@ class Ledger:
 
     def carried(self, reply: Reply, tags: Mapping[str, str], received: int, sent: int) -> None:
         """A door wrote an answer: bytes of the request's body and of the answer's, over the wire."""
-        book = self._live.get((reply.model, reply.version))
+        key = reply.model, reply.version
+        book = self._live.get(key)
         if book is not None:
             account = book.account(tags.get("tenant", ""))
-            account.received += received
-            account.sent += sent
+        elif key in self._retired:  # unloaded while the answer was compressed, say
+            account = self.accounts.of(*key, tags.get("tenant", ""))
+            self.accounts.close(*key)
+        else:
+            return
+        account.received += received
+        account.sent += sent
 
     def forget(self, model: str, version: str) -> None:
         """A version was unloaded: its numbers stay visible until ``RETIRED`` later ones of its model went."""
