@@ -21,7 +21,7 @@ from penstock.core.ports import Handler
 from penstock.core.sizes import size
 from penstock.dashboard import routes as page
 from penstock.dashboard.feed import Feed
-from penstock.dashboard.history import History, Past
+from penstock.dashboard.history import History
 from penstock.dashboard.stream import Hub
 from penstock.dashboard.words import Hello, May
 from penstock.doors import access, billing
@@ -110,7 +110,7 @@ class Server:
         self._expiry: asyncio.TimerHandle | None = None
 
     def _app(self) -> Starlette:
-        history = History(self.ledger.events, self.models, self._past)
+        history = History(self.ledger.events, self.models, self.meter.past)
         return make_app(
             self.models,
             self._metrics,
@@ -180,9 +180,6 @@ class Server:
         except Forbidden:
             return "infer"
         return "admin"
-
-    async def _past(self, model: str, since: float, until: float, width: int) -> Past:
-        return await asyncio.to_thread(self.meter.shelf.past, model, since, until, width)
 
     async def _start_grpc(self, listening: Listening) -> None:
         from penstock.doors import v2_grpc

@@ -100,6 +100,21 @@ async def test_the_bill_is_up_to_date_when_it_is_asked():
 
 
 @staged
+async def test_whoever_waits_for_a_bill_or_a_history_takes_up_no_thread():
+    stage, held = Stage(), Event()
+    shelf = open_shelf(Metering(file="none"), "models")
+    read, shelf.read = shelf.read, lambda *window: (held.wait(20), read(*window))[1]
+    await stage.begin(shelf)
+    bills = [asyncio.create_task(stage.meter.bill((), 1e9, 2e9, {})) for _ in range(50)]
+    pasts = [asyncio.create_task(stage.meter.past("m", 1e9, 2e9, 60)) for _ in range(50)]
+    await asyncio.sleep(0.05)
+    await asyncio.wait_for(asyncio.to_thread(int), 5)
+    held.set()
+    await asyncio.gather(*bills, *pasts)
+    await stage.meter.stop()
+
+
+@staged
 async def test_budgets_hear_of_what_was_spent():
     stage = Stage({"shop": Budget(money_per_hour=0.003)})
     await stage.begin()

@@ -22,7 +22,7 @@ from penstock.metering.charges import Span, both
 from penstock.metering.charging import Memories, Resource, Seen, charge, full
 from penstock.metering.equipment import Equipment
 from penstock.metering.ledger import Ledger
-from penstock.metering.shelf import Shelf
+from penstock.metering.shelf import Past, Shelf
 from penstock.metering.tariff import Tariff
 from penstock.metering.totals import Totals
 
@@ -66,7 +66,7 @@ class Meter:
         self._wall = wall
         self._since = clock()
         self._looking = asyncio.Lock()
-        self._billing = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._runner: Runner[Seen, Memories, Entry] = Runner(self, Memories())
         self._task: asyncio.Task[None] | None = None
 
@@ -112,8 +112,13 @@ class Meter:
     async def bill(self, by: tuple[By, ...], since: float, until: float, only: Mapping[By, str]) -> Bill:
         """What was charged between two times (seconds since the epoch), up to now."""
         await self.enter()
-        async with self._billing:  # those who wait for their turn must not take up threads
+        async with self._reading:  # those who wait for their turn must not take up threads
             return await asyncio.to_thread(self._bill, by, since, until, only)
+
+    async def past(self, model: str, since: float, until: float, width: int) -> Past:
+        """What befell a model's versions, and its use in pieces of ``width`` seconds."""
+        async with self._reading:
+            return await asyncio.to_thread(self.shelf.past, model, since, until, width)
 
     def _bill(self, by: tuple[By, ...], since: float, until: float, only: Mapping[By, str]) -> Bill:
         return bill(self.shelf.read(since, until), by, since, until, only)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from time import monotonic, time
+from typing import TypeAlias
 
 from penstock.core.errors import BadSetting
 from penstock.core.terms import NO_FILE, Metering
@@ -24,6 +25,8 @@ log = logging.getLogger("penstock.meter")
 
 _AGEING = 60.0
 """Seconds between looks for what has grown old."""
+
+Past: TypeAlias = tuple[list[Event], list[Point]]
 
 
 class Shelf:
@@ -107,7 +110,7 @@ class Shelf:
             if span.start < until and span.start + span.took.seconds > since
         ]
 
-    def past(self, model: str, since: float, until: float, width: int) -> tuple[list[Event], list[Point]]:
+    def past(self, model: str, since: float, until: float, width: int) -> Past:
         """What befell a model's versions, and its use in pieces of ``width`` seconds.
 
         Nothing where the books cannot be read now.
