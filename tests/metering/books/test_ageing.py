@@ -18,8 +18,8 @@ NOW = 1_793_534_400.0 + 10 * HOUR + 1234.5
 
 
 @pytest.fixture
-def books():
-    opened = Books.open(None, "here")
+def books(tmp_path):
+    opened = Books.open(tmp_path / "books.db", "here")
     yield opened
     opened.close()
 

@@ -171,6 +171,16 @@ def test_a_series_has_a_point_for_each_piece(books):
     assert [point.start for point in books.series("digits", NOON, NOON + 7200, 3600)] == [NOON, NOON + 3600]
 
 
+def test_books_in_memory_grow_coarser_sooner(books):
+    books.write([span(NOON + minute * 60, used()) for minute in range(60)])
+    while books.age(NOON + 5 * 3600):
+        pass
+    widths = {point.width for point in books.series("digits", NOON, NOON + 7200, 60)}
+    assert widths == {3600.0 if books.path is None else 60.0}
+    assert books.recent(NOON + 3600 * 5) == []
+    assert books.read(NOON, NOON + 3600)[0].took.seconds == 300.0
+
+
 def test_threads_take_turns(books):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda at: books.write([span(NOON + at, used())]), range(200)))

@@ -102,7 +102,8 @@ class Books:
 
         To be called every minute or so; others get their turn between the steps.
         """
-        return all(self._do(lambda books: ageing.step(books, now)) for _ in range(steps))
+        folds = ageing.IN_MEMORY if self.path is None else ageing.FOLDS
+        return all(self._do(lambda books: ageing.step(books, now, folds)) for _ in range(steps))
 
     def close(self) -> None:
         """Give the file back; the second time does nothing."""
