@@ -6,7 +6,7 @@ import pytest
 
 from penstock.core.errors import BadSetting
 from penstock.core.terms import Carbon
-from penstock.metering.carbon import KEPT, Asked, countries, country, embodied, grid, sci
+from penstock.metering.carbon import KEPT, Asked, countries, country, embodied, grid
 from penstock.testing import ManualClock
 
 
@@ -122,11 +122,3 @@ def test_embodied_carbon_is_spread_over_the_machine_s_life_by_the_part_of_it() -
     year = 365.25 * 24 * 3600
     assert embodied(terms, 0.5) == pytest.approx(1200e3 / (4 * year) * 0.5)
     assert embodied(Carbon()) is None
-
-
-def test_sci_is_energy_by_intensity_and_embodied_carbon_for_each_thousand_queries() -> None:
-    assert sci(3.6e6 * 2, 300.0, 50.0, 4000) == pytest.approx((2 * 300 + 50) / 4000 * 1000)
-
-
-def test_without_queries_there_is_no_rate() -> None:
-    assert sci(3.6e6, 300.0, 0.0, 0) is None

@@ -1,4 +1,4 @@
-"""What energy weighs in CO2-equivalents: the grid's intensity now, the machine's making, and both a query."""
+"""What energy weighs in CO2-equivalents: the grid's intensity now, and the machine's making."""
 
 import csv
 import logging
@@ -17,8 +17,6 @@ from penstock.metering.intensity import ask, header
 
 log = logging.getLogger("penstock.carbon")
 TABLE = Path(__file__).with_name("grid.csv")
-JOULES = 3.6e6
-"""In a kWh."""
 KEPT = 24 * 3600.0
 """Seconds for which the last answer stands when no new one comes."""
 YEAR = 365.25 * 24 * 3600.0
@@ -168,16 +166,3 @@ def embodied(terms: Carbon, share: float = 1.0) -> float | None:
     if terms.embodied_kg is None:
         return None
     return terms.embodied_kg * 1e3 / (terms.lifetime_years * YEAR) * share
-
-
-def sci(
-    joules: float, grams_per_kwh: float, embodied_grams: float, queries: int, per: int = 1000
-) -> float | None:
-    """Software Carbon Intensity, ISO/IEC 21031:2024: ((E × I) + M) per R; R is ``per`` queries.
-
-    Energy and embodied carbon are in full, what was reserved and idle included.
-    Grams of CO2-equivalents; None without queries.
-    """
-    if queries <= 0:
-        return None
-    return (joules / JOULES * grams_per_kwh + embodied_grams) / queries * per
