@@ -1,4 +1,4 @@
-"""What queries cost, from the request to the bill: the books close, over doors, tenants, restarts and deaths."""
+"""What queries cost, from the request to the bill: the books close, over doors, tenants, restarts, deaths."""
 
 import time
 
