@@ -216,10 +216,10 @@ def test_small_lines_can_be_told_apart_beside_much_idle_time() -> None:
 def test_nearly_all_is_not_all() -> None:
     shown = made([bills.entry()])
     found = []
-    for idle in (8.16, 8.159, 4.08, 0.001, 0.0):
+    for idle in (8.16, 8.159, 4.08, 0.001, 0.0, -8.16):
         shown["idle"]["cost_marginal"] = idle
         found.append(bill_notes.cost(shown).removeprefix("In full: ").split(" of ")[0])
-    assert found == ["100 %", "over 99 %", "50 %", "under 1 %", "0 %"]
+    assert found == ["100 %", "over 99 %", "50 %", "under 1 %", "0 %", "0 %"]
 
 
 def test_single_amounts_have_three_digits_and_no_exponent() -> None:

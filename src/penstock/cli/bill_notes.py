@@ -105,6 +105,7 @@ def cost(bill: Record) -> str:
     if bill.get("only"):
         all_ = amount(whole, money(bill.get("currency", "")))
         return f"Of the {all_} that the machine cost, {_percent(bill['total'].get('cost', 0.0), whole)}."
+    idle = max(0.0, idle)  # a run that began before this time may have used more than the time has
     return (
         f"In full: {_percent(idle, whole)} of the money went on idle time, which those bear who used the "
         "machine; marginal is their busy time alone."
