@@ -122,8 +122,15 @@ class Server:
 
     async def start(self) -> None:
         """Load what the repository holds, then listen; raises BadSetting where that is not possible."""
-        listening = self.settings.server
         await self._start_meter()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop_meter()
+            raise
+
+    async def _start(self) -> None:
+        listening = self.settings.server
         await self.models.start(watching=self.settings.watch.enabled)
         self._expire()
         try:
@@ -211,6 +218,10 @@ class Server:
                 await self.models.close()
         if self._expiry is not None:
             self._expiry.cancel()
+        await self._stop_meter()
+        await asyncio.to_thread(trace.shutdown, self._traced)
+
+    async def _stop_meter(self) -> None:
         try:
             async with asyncio.timeout(_LAST_ENTRY):
                 await self.meter.stop()
@@ -219,7 +230,6 @@ class Server:
             log.error(
                 "the books did not close in %g s; what was used since the last entry is lost", _LAST_ENTRY
             )
-        await asyncio.to_thread(trace.shutdown, self._traced)
 
     def _expire(self) -> None:
         busy = True

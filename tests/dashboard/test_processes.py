@@ -20,11 +20,11 @@ sys.stdin.read()
 def test_own_time_and_memory_count():
     processes = Processes()
     before = processes.read()
-    end = time.process_time() + 0.1
+    end = time.process_time() + 1.0
     while time.process_time() < end:
         pass
     after = processes.read()
-    assert 0.08 < after.seconds - before.seconds < 5
+    assert 0.5 < after.seconds - before.seconds < 5  # children of other tests may just have ended
     assert after.bytes >= machine.resident() // 2
 
 

@@ -27,6 +27,7 @@ class Processes:
         self._children: list[int] = []
         self._turn = 0
         self._tick = 1.0 / os.sysconf("SC_CLK_TCK")
+        self._most = 0.0
 
     def read(self) -> Taken:
         """Where the system shows no living children (macOS), they count when they have ended."""
@@ -36,8 +37,10 @@ class Processes:
         own = os.times()
         seconds = own.user + own.system + own.children_user + own.children_system
         children = [(self._cpu(pid), machine.resident(pid)) for pid in self._children]
+        # What a child took that ended with nobody waiting for it is told no more.
+        self._most = max(self._most, seconds + sum(spent for spent, _ in children))
         return Taken(
-            seconds + sum(spent for spent, _ in children),
+            self._most,
             machine.resident() + sum(held for _, held in children),
         )
 
@@ -46,7 +49,7 @@ class Processes:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
             return 0.0
-        return (int(fields[11]) + int(fields[12])) * self._tick
+        return sum(map(int, fields[11:15])) * self._tick  # with those of its own that have ended
 
 
 def _below(pid: int) -> list[int]:
