@@ -69,7 +69,10 @@ class Server:
         self.stuck = False
         """A thread that waits for a disk was left behind; the process cannot end by itself."""
         self.ledger = Ledger()
+        self._keys = Keys(settings.keys)
         self.budgets = Budgets(settings.budgets, settings.price.currency)
+        for tenant in self._keys.tenants:
+            self.budgets.of(tenant)  # before a header's names take all purses
         self.meter = Meter(self.ledger, self.budgets, settings.meter.every_s)
         self.catalog = Catalog()
         store = LocalStore(Path(settings.repository), settings.model)
@@ -86,7 +89,6 @@ class Server:
         answering = budgeted.wrap(gateway, self.budgets, self.ledger.refused)
         self._traced = trace.wrap(answering, settings.trace.otlp)
         self.handler: Handler = access.wrap(self._traced, settings.log.access)
-        self._keys = Keys(settings.keys)
         self.ledger.accounts.expect(self._keys.tenants | settings.budgets.keys())
         self._started = time()
         feed = Feed(

@@ -317,3 +317,11 @@ def test_time_passes_for_who_asks_for_nothing():
         clock.advance(1000)
     assert used == [1.0, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0, 0.0, 0.0]
     assert all(later <= before for before, later in pairwise(used[3:]))
+
+
+def test_a_query_that_is_given_back_again_and_again_warns_once(caplog):
+    budgets = Budgets({"shop": Budget(queries_per_hour=10, warn=0.1)}, clock=ManualClock())
+    for _ in range(5):
+        assert budgets.of("shop").admit(0.0) is None
+        budgets.of("shop").give_back()
+    assert len(caplog.records) == 1

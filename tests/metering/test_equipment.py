@@ -50,5 +50,16 @@ def test_our_share_of_the_price_is_by_the_second():
     assert Equipment(gpus=2, gpu_per_hour=7.2).gpu_per_s == pytest.approx(0.002)
 
 
+def test_gpus_are_all_ours_unless_told_otherwise():
+    probes = [Counter(0, 10, idle=4), Counter(0, 10, part="gpu", method="nvml", idle=4)]
+    machine = Equipment(cores=8, gpus=2, gpu_per_hour=7.2, share=0.125, share_gpus=0.5, probes=probes)
+    machine.read()
+    reading = machine.read()
+    assert (reading.cpu.mid, reading.gpu.mid) == (1.25, 5.0)
+    assert (machine.gpus, machine.gpu_per_s) == (1.0, pytest.approx(0.001))
+    assert (machine.idle_watts("cpu"), machine.idle_watts("gpu")) == (0.5, 2.0)
+    assert Equipment(gpus=2, share=0.125).gpus == 2
+
+
 def test_the_grid_is_asked_with_each_reading():
     assert Equipment(grid=Steady(344.0, "setting")).read().grams == 344.0

@@ -33,6 +33,8 @@ class Metering(Struct, frozen=True, kw_only=True):
     """The name of this place in bills that cover several."""
     share: Share = 0.0
     """The part of the machine that is this server's; 0: by the processors that it may use."""
+    share_gpus: Share = 1.0
+    """The same of its GPUs; those that it may see are all its own."""
     tenant_header: str = ""
     """Header (gRPC: metadata) that names the tenant where the key does not."""
     every_s: Annotated[float, Meta(gt=0, le=600)] = 5.0

@@ -69,7 +69,12 @@ class Allowance:
             share = round(total / self.limit, 3) if self.limit else 1.0
             extra = {"tenant": tenant, "budget": self.key, "share": share}
             log.warning("%s used %s (%.0f %%)", who, str(self), 100 * share, extra=extra)
-        self._warned = passed
+            self._warned = True
+
+    def turn(self, minutes: int) -> None:
+        """So many have ended; below the share the next warning is due again."""
+        self.hour.turn(minutes)
+        self._warned = self._warned and self.hour.total >= self._warn * self.limit
 
     def standing(self, tenant: str) -> Standing:
         return Standing(tenant, self.what, self.hour.total, self.limit, self._warn)
@@ -135,7 +140,7 @@ class Purse:
         self._minute += ended
         self._turns = (self._minute + 1) * MINUTE
         for each in self.allowances:
-            each.hour.turn(ended)
+            each.turn(ended)
         self._look()
 
     def _look(self) -> None:

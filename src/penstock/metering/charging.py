@@ -1,6 +1,6 @@
 """What each payer is charged: the machine's price and energy shared out by the time that it was busy. Pure.
 
-Marginal rates are those of the last two minutes, so that a run that takes longer than one entry of the
+Marginal rates are those of the last ten minutes, so that a run that takes longer than one entry of the
 books is charged like any other, and are what replies are quoted.
 A core-second costs what the machine costs for each core-second that it has.
 Its energy is its part of what the machine takes idle, and its part of what it takes beyond that.
@@ -16,7 +16,7 @@ from penstock.metering.charges import Span, Took, Used
 from penstock.metering.energy.probe import Joules
 from penstock.metering.tariff import Rates, Tariff
 
-HORIZON = 120.0
+HORIZON = 600.0
 """Seconds over which marginal rates are taken."""
 KWH = 3.6e6
 """Joules."""

@@ -28,6 +28,7 @@ class Equipment:
         cores: float = 1.0,
         gpus: float = 0.0,
         share: float = 1.0,
+        share_gpus: float = 1.0,
         pue: float = 1.0,
         probes: Sequence[Probe] = (),
         cpu_per_hour: float | None = None,
@@ -38,18 +39,21 @@ class Equipment:
         price_from: str = "",
         pue_from: str = "",
     ) -> None:
-        """All are of the whole machine; ``share`` of it is ours. ``embodied``: grams a second."""
+        """All are of the whole machine; ``share`` of it is ours, and ``share_gpus`` of its GPUs.
+
+        ``embodied``: grams a second.
+        """
         self.cores = cores * share
-        self.gpus = gpus * share
+        self.gpus = gpus * share_gpus
         self.cpu_per_s = None if cpu_per_hour is None else cpu_per_hour * share / 3600.0
-        self.gpu_per_s = None if not gpus or gpu_per_hour is None else gpu_per_hour * share / 3600.0
+        self.gpu_per_s = None if not gpus or gpu_per_hour is None else gpu_per_hour * share_gpus / 3600.0
         self.currency = currency
         self.price_from = price_from
         """Where the price comes from, in words; empty where none is known."""
         self.pue, self.pue_from = pue, pue_from
         self.embodied = None if embodied is None else embodied * share
         self._probes = probes
-        self._factor = share * pue
+        self._factor: dict[Part, float] = {"cpu": share * pue, "gpu": share_gpus * pue}
         self._last: list[Joules | None] = [None] * len(probes)
         self.grid = grid or Steady(None, "")
 
@@ -62,7 +66,7 @@ class Equipment:
         """What that part takes with nothing to do, where all its counters know."""
         known = [probe.idle_watts for probe in self._probes if probe.part == part]
         told = [watts for watts in known if watts is not None]
-        return sum(told) * self._factor if told and len(told) == len(known) else None
+        return sum(told) * self._factor[part] if told and len(told) == len(known) else None
 
     def read(self) -> Reading:
         """Since the last reading; the first one tells nothing."""
@@ -74,7 +78,7 @@ class Equipment:
             if now is None or before is None:
                 silent.add(probe.part)  # a part of them would pass for all
             else:
-                spent[probe.part] += (now - before) * self._factor
+                spent[probe.part] += (now - before) * self._factor[probe.part]
         cpu, gpu = (None if part in silent else spent[part] for part in ("cpu", "gpu"))
         methods = frozenset(probe.method for probe in self._probes if probe.part not in silent)
         return Reading(cpu, gpu, self.grid.grams(), methods)

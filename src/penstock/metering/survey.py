@@ -36,6 +36,7 @@ def survey(terms: Terms) -> Equipment:
         cores=cores,
         gpus=gpus,
         share=share.mine(terms.meter.share),
+        share_gpus=terms.meter.share_gpus,
         pue=pue,
         pue_from=pue_from,
         probes=opening.probes(terms.energy),

@@ -1,12 +1,14 @@
 """Joules are counted over all packages, through wrap-arounds, or it is said that they are not known."""
 
-from os import geteuid
+from collections.abc import Iterator
+from os import geteuid, seteuid
 from pathlib import Path
 
 import pytest
 
 from penstock.metering.energy.probe import Joules, NullProbe, Probe
 from penstock.metering.energy.rapl import MEMORY, PACKAGE, Rapl, open_probe, why_not
+from penstock.testing import ManualClock
 
 RANGE = 262_143_328_850
 
@@ -62,14 +64,29 @@ def test_only_whole_packages_count_and_each_once(root: Path) -> None:
 def test_a_counter_that_wraps_around_goes_on(root: Path) -> None:
     file = root / "intel-rapl:0/energy_uj"
     file.write_text(f"{RANGE - 1_000_000}")
-    probe = open_probe(root)
+    clock = ManualClock()
+    probe = open_probe(root, clock=clock)
     before = probe.joules()
     for _ in range(2):
+        clock.advance(2000)
         file.write_text("2000000")
         after = used(probe, before)
         file.write_text(f"{RANGE - 1_000_000}")
         probe.joules()
     assert after == pytest.approx(RANGE / 1e6 + 3)
+
+
+def test_a_counter_that_a_suspend_put_back_begins_anew(root: Path) -> None:
+    file = root / "intel-rapl:0/energy_uj"
+    file.write_text("50000000")
+    clock = ManualClock()
+    probe = open_probe(root, clock=clock)
+    before = probe.joules()
+    clock.advance(5)
+    file.write_text("2000000")
+    assert used(probe, before) == 2
+    file.write_text("3000000")
+    assert used(probe, before) == 3
 
 
 def test_what_cannot_be_read_any_more_is_not_known_from_then_on(root: Path) -> None:
@@ -138,9 +155,21 @@ def test_it_is_said_why_there_are_no_counters(root: Path, tmp_path: Path) -> Non
     assert "does not say where its counter wraps around" in why_not(root)
 
 
-@pytest.mark.skipif(geteuid() == 0, reason="root may read everything")
-def test_counters_for_root_alone_come_with_how_to_open_them(root: Path) -> None:
+@pytest.fixture
+def nobody(root: Path) -> Iterator[None]:
+    """Root may read everything, and tests may be run by it."""
     (root / "intel-rapl:0/energy_uj").chmod(0)
+    if geteuid():
+        yield
+        return
+    seteuid(65534)
+    try:
+        yield
+    finally:
+        seteuid(0)
+
+
+def test_counters_for_root_alone_come_with_how_to_open_them(root: Path, nobody: None) -> None:
     assert isinstance(open_probe(root), NullProbe)
     assert "root" in why_not(root)
     assert "chmod a+r" in why_not(root)

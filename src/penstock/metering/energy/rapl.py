@@ -1,8 +1,9 @@
 """Energy by the processors' own counters: RAPL, as Linux shows it: https://docs.kernel.org/power/powercap/powercap.html."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 
 from penstock.metering.energy.probe import Joules, NullProbe, Part, Probe
 
@@ -19,6 +20,10 @@ Memory is off by a constant that differs between machines (Desrochers et al., ME
 doi:10.1145/2989081.2989088).
 Neither counts what is not in these zones: fans, disks, network, and what the power supply loses.
 """
+
+
+MOST_WATTS = 2000.0
+"""Of one zone: more than any takes, less than a wrap-around in a few seconds would be."""
 
 
 class Rapl:
@@ -51,7 +56,9 @@ class Zone:
     Raises OSError or ValueError where it cannot be read now.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._since = clock()
         self._file = folder / "energy_uj"
         self._range = _number(folder / "max_energy_range_uj")
         self._last = _number(self._file)
@@ -67,18 +74,26 @@ class Zone:
             except (OSError, ValueError):
                 self._used = None
             else:
-                self._used += now - self._last + (self._range if now < self._last else 0)
+                self._used += self._spent(now)
                 self._last = now
         return self._used
 
+    def _spent(self, now: int) -> int:
+        """Since the last reading; a counter that was put back by a suspend begins anew."""
+        before, self._since = self._since, self._clock()
+        if now >= self._last:
+            return now - self._last
+        wrapped = now - self._last + self._range
+        return wrapped if wrapped <= MOST_WATTS * 1e6 * (self._since - before) else now
 
-def open_probe(root: Path = POWERCAP) -> Probe:
+
+def open_probe(root: Path = POWERCAP, *, clock: Callable[[], float] = monotonic) -> Probe:
     """What this machine has to tell by; a ``NullProbe`` where that is nothing, or may not be read.
 
     Most systems let only root read the counters (``energy_uj``).
     """
     try:
-        packages, memory = _zones(root, "package"), _zones(root, "dram")
+        packages, memory = _zones(root, "package", clock), _zones(root, "dram", clock)
     except (OSError, ValueError):
         return NullProbe()  # a part of the zones would pass for all of them
     return Rapl(packages, memory) if packages else NullProbe()
@@ -102,8 +117,8 @@ def why_not(root: Path = POWERCAP) -> str:
     return f"there are no counters in {root}, as in most virtual machines"
 
 
-def _zones(root: Path, name: str) -> list[Zone]:
-    return [Zone(folder) for folder in _folders(root, name)]
+def _zones(root: Path, name: str, clock: Callable[[], float]) -> list[Zone]:
+    return [Zone(folder, clock) for folder in _folders(root, name)]
 
 
 def _folders(root: Path, name: str) -> list[Path]:
