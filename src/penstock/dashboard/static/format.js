@@ -54,12 +54,17 @@ export const percent = (share) => (known(share) ? `${WHOLE.format(share * 100)} 
 
 const digits = (value) => THREE.format(value);
 
-/** Money with as many digits as it needs; currencies that have no sign stand with their code. */
+/** Money with three digits or so; small amounts in millionths, as `4.81 µ$`. */
 export function money(value, currency) {
   if (!known(value)) return DASH;
-  const tiny = value > 0 && value < 1e-6;
-  const shown = tiny ? 1e-6 : value;
-  return (tiny ? "<" : "") + cash(currency, shown).format(shown);
+  if (value >= 1e-3 || value === 0) return cash(currency, value).format(value);
+  return value < 1e-9 ? `<0.001 µ${sign(currency)}` : `${digits(value * 1e6)} µ${sign(currency)}`;
+}
+
+/** `$`, or the code of a currency that has no sign. */
+function sign(currency) {
+  const parts = cash(currency, 0).formatToParts(0);
+  return parts.find((part) => part.type === "currency")?.value ?? currency;
 }
 
 function cash(currency, value) {
