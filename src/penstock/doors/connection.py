@@ -234,10 +234,10 @@ class Connection(asyncio.Protocol):
         if self._head.accept or not self._keep or self._door.draining:  # type: ignore[union-attr]
             self._reply(reply, parts, header_length)
             return
-        size = v2_http.sizes(parts)
         if not header_length:
+            size = len(parts[0])
             self._transport.write(_JSON_200 % size + parts[0])
-        elif size <= _ONE_WRITE:
+        elif (size := v2_http.sizes(parts)) <= _ONE_WRITE:
             self._transport.write(b"".join((_BINARY_200 % (header_length, size), *parts)))
         else:
             self._transport.writelines([_BINARY_200 % (header_length, size), *parts])

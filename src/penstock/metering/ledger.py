@@ -63,7 +63,8 @@ class Ledger:
         key = reply.model, reply.version
         book = self._live.get(key)
         if book is not None:
-            account = book.account(tags.get("tenant", ""))
+            tenant = tags.get("tenant", "")
+            account = book.tenants.get(tenant) or book.account(tenant)
         elif key in self._retired:  # unloaded while the answer was compressed, say
             account = self.accounts.of(*key, tags.get("tenant", ""))
             self.accounts.close(*key)
