@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.account import Account, Payer
+from penstock.core.types import Timing
 from penstock.metering.charges import NOTHING
 from penstock.metering.charging import HORIZON, KWH, Memories, Resource, Seen, charge, full
 from penstock.metering.energy.probe import Joules
@@ -14,9 +15,11 @@ NONE = Resource()
 A, B = Payer("a", "1", ""), Payer("b", "1", "team")
 
 
-def seen(*used, at=0.0, seconds=5.0, cores=2, money=0.01, watts=None, idle=None, gpu=NONE, **more):
+def seen(
+    *used, at=0.0, seconds=5.0, cores=2, money=0.01, watts=None, idle=None, active=None, gpu=NONE, **more
+):
     joules = None if watts is None else Joules(watts * 0.5, watts, watts * 2) * seconds
-    cpu = Resource(capacity=cores * seconds, money=money, joules=joules, idle_watts=idle)
+    cpu = Resource(capacity=cores * seconds, money=money, joules=joules, idle_watts=idle, active=active)
     return Seen(start=at, seconds=seconds, used=used, cpu=cpu, gpu=gpu, currency="USD", **more)
 
 
@@ -41,6 +44,23 @@ def test_a_busy_core_takes_its_part_of_idle_power_and_all_that_is_beyond_it():
     span, _, _ = charge(seen((A, Account(cpu=5.0)), watts=60, idle=40), Memories())
     assert span.used[0].cpu_joules == Joules(100, 200, 400)
     assert span.took.cpu_joules == Joules(150, 300, 600)
+
+
+def test_what_others_take_is_not_put_on_the_queries():
+    # One core-second of ten in which the processors were busy: a tenth of the 20 W beyond idle.
+    span, _, _ = charge(seen((A, Account(cpu=1.0)), watts=60, idle=40, active=10.0), Memories())
+    assert span.used[0].cpu_joules.mid == pytest.approx(20 + 10)
+    # What is charged was busy at least.
+    span, _, _ = charge(seen((A, Account(cpu=5.0)), watts=60, idle=40, active=0.5), Memories())
+    assert span.used[0].cpu_joules.mid == pytest.approx(200)
+
+
+def test_a_counter_that_has_not_moved_yet_tells_no_rate():
+    span, tariff, _ = charge(seen((A, Account(cpu=1.0)), watts=0.0, idle=40), Memories())
+    assert span.used[0].cpu_joules is None
+    assert tariff.quote(Timing(0.0, 1.0, 1, cpu=1.0)).keys() == {
+        "penstock_cpu_s", "penstock_cost_marginal", "penstock_currency"
+    }  # fmt: skip
 
 
 def test_without_a_figure_for_it_idle_power_is_the_least_that_was_seen():

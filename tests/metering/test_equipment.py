@@ -61,5 +61,11 @@ def test_gpus_are_all_ours_unless_told_otherwise():
     assert Equipment(gpus=2, share=0.125).gpus == 2
 
 
+def test_how_busy_our_share_was_is_since_the_last_reading():
+    worked = iter([100.0, 104.0, None, 110.0, 112.0])
+    machine = Equipment(cores=8, share=0.25, load=lambda: next(worked))
+    assert [machine.read().busy for _ in range(4)] == [1.0, None, None, 0.5]
+
+
 def test_the_grid_is_asked_with_each_reading():
     assert Equipment(grid=Steady(344.0, "setting")).read().grams == 344.0

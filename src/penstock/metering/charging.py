@@ -3,7 +3,8 @@
 Marginal rates are those of the last ten minutes, so that a run that takes longer than one entry of the
 books is charged like any other, and are what replies are quoted.
 A core-second costs what the machine costs for each core-second that it has.
-Its energy is its part of what the machine takes idle, and its part of what it takes beyond that.
+Its energy is its part of what the machine takes idle, and its part of what it takes beyond that for all that
+keeps it busy, of which what is charged may be the smaller part.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ class Resource(Struct, frozen=True, kw_only=True):
     joules: Joules | None = None
     idle_watts: float | None = None
     """What they take with nothing to do; None: the least that was seen."""
+    active: float | None = None
+    """Seconds in which they were busy, whoever with; None: with what was charged alone."""
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -58,6 +61,9 @@ class Past(Struct, frozen=True):
     seconds: float
     capacity: float
     busy: float
+    """Charged."""
+    active: float
+    """Charged or not."""
     money: float | None
     joules: Joules | None
 
@@ -121,7 +127,9 @@ def full(took: Took) -> Rates:
 
 
 def _rate(resource: Resource, seconds: float, busy: float, memory: Memory) -> tuple[Rate, Memory]:
-    past = _recent((*memory.past, Past(seconds, resource.capacity, busy, resource.money, resource.joules)))
+    active = max(busy, resource.active or 0.0)
+    now = Past(seconds, resource.capacity, busy, active, resource.money, resource.joules)
+    past = _recent((*memory.past, now))
     watts = _least(past, memory.least_watts)
     capacity, spent = sum(each.capacity for each in past), sum(each.busy for each in past)
     # More threads than cores: together they cannot have had more than there was.
@@ -166,14 +174,14 @@ def _energy(
     Only times count whose energy is known.
     """
     told = [(each, each.joules) for each in past if each.joules is not None]
-    capacity, spent = sum(each.capacity for each, _ in told), sum(each.busy for each, _ in told)
-    if past[-1].joules is None or not capacity:
-        return None, before
+    capacity, spent = sum(each.capacity for each, _ in told), sum(each.active for each, _ in told)
     total = sum((joules for _, joules in told), Joules())
+    if past[-1].joules is None or not capacity or not total.mid:
+        return None, before
     base = min(total.mid, (idle or 0.0) * sum(each.seconds for each, _ in told))
     extra = (total.mid - base) / spent if spent else before
     one = base / capacity * fit + extra
-    return (total * (one / total.mid) if total.mid else Joules()), extra
+    return total * (one / total.mid), extra
 
 
 def _used(payer: Payer, account: Account, cpu: Rate, gpu: Rate) -> Used:

@@ -1,6 +1,6 @@
 """What the meter knows of the machine: its counters, its price, and how much of it is ours."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -17,6 +17,12 @@ class Reading(Struct, frozen=True):
     """CO2-equivalents of a kWh, now."""
     methods: frozenset[str] = frozenset()
     """How it was told."""
+    busy: float | None = None
+    """Core-seconds in which our share of the processors was busy, whoever with."""
+
+
+def _untold() -> float | None:
+    return None
 
 
 class Equipment:
@@ -38,10 +44,11 @@ class Equipment:
         grid: Grid | None = None,
         price_from: str = "",
         pue_from: str = "",
+        load: Callable[[], float | None] = _untold,
     ) -> None:
         """All are of the whole machine; ``share`` of it is ours, and ``share_gpus`` of its GPUs.
 
-        ``embodied``: grams a second.
+        ``embodied``: grams a second; ``load``: core-seconds in which it was busy, so far.
         """
         self.cores = cores * share
         self.gpus = gpus * share_gpus
@@ -55,6 +62,9 @@ class Equipment:
         self._probes = probes
         self._factor: dict[Part, float] = {"cpu": share * pue, "gpu": share_gpus * pue}
         self._last: list[Joules | None] = [None] * len(probes)
+        self._share = share
+        self._load = load
+        self._worked = load()
         self.grid = grid or Steady(None, "")
 
     @property
@@ -81,4 +91,10 @@ class Equipment:
                 spent[probe.part] += (now - before) * self._factor[probe.part]
         cpu, gpu = (None if part in silent else spent[part] for part in ("cpu", "gpu"))
         methods = frozenset(probe.method for probe in self._probes if probe.part not in silent)
-        return Reading(cpu, gpu, self.grid.grams(), methods)
+        return Reading(cpu, gpu, self.grid.grams(), methods, self._busy())
+
+    def _busy(self) -> float | None:
+        before, self._worked = self._worked, self._load()
+        if before is None or self._worked is None:
+            return None
+        return max(0.0, self._worked - before) * self._share

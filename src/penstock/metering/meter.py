@@ -139,6 +139,7 @@ class Meter:
                 money=_for(machine.cpu_per_s, seconds),
                 joules=reading.cpu,
                 idle_watts=machine.idle_watts("cpu"),
+                active=reading.busy,
             ),
             gpu=Resource(
                 capacity=machine.gpus * seconds,

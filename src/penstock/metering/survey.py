@@ -8,7 +8,7 @@ from msgspec import Struct
 from penstock.core.terms import Budgets, Carbon, EnergyTerms, Metering, Price
 from penstock.metering import carbon
 from penstock.metering.budget import needs
-from penstock.metering.energy import opening
+from penstock.metering.energy import estimate, opening
 from penstock.metering.equipment import Equipment
 from penstock.metering.price import catalogue, instance, share
 from penstock.metering.price.rates import price
@@ -46,6 +46,7 @@ def survey(terms: Terms) -> Equipment:
         price_from=found.source if found else "",
         embodied=carbon.embodied(terms.carbon),
         grid=carbon.grid(terms.carbon),
+        load=estimate.busy_seconds,
     )
 
 

@@ -1,11 +1,12 @@
 """Energy is watts by utilisation, added up over time, with a band; or it is said that it is not known."""
 
+from os import sysconf
 from pathlib import Path
 
 import pytest
 
 from penstock.core.terms import EnergyTerms
-from penstock.metering.energy.estimate import MEMORY, STILL, Estimate, open_probe
+from penstock.metering.energy.estimate import MEMORY, STILL, Estimate, busy_seconds, open_probe
 from penstock.metering.energy.family import watts
 from penstock.metering.energy.probe import Joules
 from penstock.testing import ManualClock
@@ -141,3 +142,9 @@ def test_a_kernel_of_few_columns_is_read_too(root: Path) -> None:
 def test_without_its_size_no_memory_is_added(root: Path) -> None:
     (root / "meminfo").write_text("what?")
     assert opened(root, ManualClock()).idle_watts == 4
+
+
+def test_how_long_the_machine_was_busy_is_told_in_core_seconds(root: Path) -> None:
+    stat(root, busy=1200, idle=5000)
+    assert busy_seconds(root) == pytest.approx(1200 / sysconf("SC_CLK_TCK"))
+    assert busy_seconds(root / "absent") is None

@@ -1,5 +1,6 @@
 """Energy where there is no counter: watts by processor family and utilisation, and memory by its size."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -111,6 +112,14 @@ def read(file: Path) -> Ticks:
     user, nice, system, idle, waiting, hard, soft, steal = [int(count) for count in [*counts, *"0000"][:8]]
     busy = user + nice + system + hard + soft
     return Ticks(busy, busy + idle + waiting + steal)
+
+
+def busy_seconds(root: Path = PROC) -> float | None:
+    """Core-seconds in which the machine was busy so far, whoever with; None where it does not tell."""
+    try:
+        return read(root / "stat").busy / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return None
 
 
 def processors(root: Path = PROC) -> int:
