@@ -342,8 +342,8 @@ def test_closing_one_session_leaves_others_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 def test_a_closed_session_gives_its_memory_back(tmp_path: Path) -> None:
-    """16 MB of weights: six that stayed would be 96 MB."""
+    """16 MB of weights: six that stayed would be 96 MB; the allocator may keep the room of one."""
     weights = np.random.default_rng(0).standard_normal((2000, 2000)).astype(F32)
     path = export(tmp_path, lambda x: x @ weights, tensor("b, 2000"))
     done = subprocess.run([sys.executable, "-c", RSS, path], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 16, done.stdout
+    assert float(done.stdout) < 40, done.stdout
