@@ -145,6 +145,42 @@ class Record(Struct, frozen=True, kw_only=True):
     """Most that they may take together, as ``64 MiB``, ``500 MB`` or bytes; 0: no limit."""
 
 
+Percent: TypeAlias = Annotated[float, Meta(gt=0, le=100)]
+Part: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Rollout(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``[rollout]`` in model.toml: how a new version comes in."""
+
+    plan: Literal["", "canary", "blue-green", "shadow", "ab"] = ""
+    """Empty: a new version answers as soon as it is loaded."""
+    steps: tuple[Percent, ...] = ()
+    """Percent of the requests, stage by stage; empty: as the plan and the traffic have it."""
+    hold_s: Duration | None = None
+    """The least that a stage lasts; None: by the traffic."""
+    patience_s: Seconds = 86_400.0
+    """A stage without a verdict for so long is ``inconclusive``."""
+    inconclusive: Literal["hold", "rollback", "promote"] = "hold"
+    """What then happens."""
+    sticky: str = ""
+    """Who returns stays on his version: by ``id``, ``tenant``, ``header:NAME`` or ``parameter:NAME``."""
+    mirror: Part | None = None
+    """Part of the requests whose copies run on both versions, to compare answers; None: by the plan."""
+    compare: str = "auto"
+    """How answers are compared: ``auto``, ``exact``, ``tolerance``, ``top1``, ``cosine``, or your own as
+    ``"module:function"``."""
+    tolerance: Part = 0.01
+    """Relative for ``tolerance``; one less the least cosine for ``cosine``."""
+    differ: Part = 0.01
+    """Part of the answers that may differ."""
+    baseline: bool = False
+    """Load the old version once more with the share of the new one, to judge latency and cost against."""
+    risk: Annotated[float, Meta(gt=0, lt=1)] = 0.01
+    """Chance that a good version is taken back, over the whole rollout and all guards."""
+    guards: Mapping[str, float | bool] = {}
+    """By guard: the ratio that is still good enough, or false for none of it."""
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """``[[step]]`` in pipeline.toml: one model of a pipeline."""
 
@@ -195,6 +231,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     jax: Jax = field(default_factory=Jax)
     sklearn: Sklearn = field(default_factory=Sklearn)
     record: Record = field(default_factory=Record)
+    rollout: Rollout = field(default_factory=Rollout)
     labels: Mapping[str, str] = {}
     """Label file (one label a line, relative to the model's folder) by output name."""
     parameters: Mapping[str, str] = {}
