@@ -28,6 +28,16 @@ def test_there_are_no_more_processes_than_memory_holds(wanted, each, free, count
     assert affordable(wanted, each, free) == count
 
 
+@pytest.mark.parametrize(
+    ("kind", "flags", "overflows"),
+    [("x86_64", "avx2 fma", True), ("x86_64", "avx2 avx512_vnni", False), ("aarch64", "asimd", False)],
+)
+def test_sums_of_8_bit_products_overflow_on_x86_before_vnni(monkeypatch, kind, flags, overflows):
+    monkeypatch.setattr(machine.platform, "machine", lambda: kind)
+    monkeypatch.setattr(machine.Path, "read_text", lambda self, **_: f"flags : {flags}")
+    assert machine.overflows_int8() is overflows
+
+
 def test_free_memory_is_that_of_the_container_where_it_is_less(monkeypatch):
     monkeypatch.setattr(machine, "_cgroup", lambda: 5)
     assert machine.free_memory() == 5

@@ -35,6 +35,22 @@ def processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def is_arm() -> bool:
+    """Whether it is a 64-bit ARM."""
+    return platform.machine().lower() in ("arm64", "aarch64")
+
+
+def overflows_int8() -> bool:
+    """Whether sums of two 8-bit products may overflow 16 bits, as on x86 before VNNI.
+
+    Weights of 7 bits then keep answers right; where the system does not tell, it is taken for newer.
+    """
+    try:
+        return not is_arm() and "vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 def place(count: int, threads: int, cores: Sequence[int]) -> list[tuple[int, ...]]:
     """Cores for each of ``count`` processes: their own where they fill the machine, else any (empty).
 

@@ -1,6 +1,9 @@
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from penstock.core import machine
 from tests.optimize.models import applied, cnn, encoder, kinds, loaded, mlp, offers, rows
 
 
@@ -34,3 +37,10 @@ def test_models_with_convolutions_are_offered_nothing(tmp_path):
     assert offers("int8-dynamic", mlp(tmp_path / "mlp.onnx")) == [{}]
     made = applied("int8-dynamic", tmp_path / "mlp.onnx", rows("x"))
     assert offers("int8-dynamic", made.file) == []
+
+
+def test_weights_have_seven_bits_where_products_of_eight_would_overflow(tmp_path):
+    made = applied("int8-dynamic", mlp(tmp_path / "model.onnx"), rows("x"))
+    weights = [numpy_helper.to_array(each) for each in onnx.load(made.file).graph.initializer]
+    most = max(np.abs(each.astype(int)).max() for each in weights if each.dtype == np.int8)
+    assert most == (64 if machine.overflows_int8() else 127)

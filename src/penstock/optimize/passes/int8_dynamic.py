@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from penstock.core import machine
 from penstock.optimize.passes import Made, Options, Source, graph
 from penstock.optimize.samples import Samples
 
@@ -35,6 +36,7 @@ class Int8Dynamic:
                 done,
                 op_types_to_quantize=["MatMul"],
                 per_channel=True,
+                reduce_range=machine.overflows_int8(),
                 weight_type=QuantType.QInt8,
                 use_external_data_format=graph.weight_bytes(before) > graph.LARGEST,
             )

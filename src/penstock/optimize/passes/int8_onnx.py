@@ -1,6 +1,5 @@
 """Static int8 by ONNX Runtime: weights and activations quantized by what samples show, as QDQ nodes."""
 
-import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -8,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from penstock.core import machine
 from penstock.core.errors import LoadFailed
 from penstock.core.types import Tensors
 from penstock.optimize.passes import Made, Options, Source, graph
@@ -95,7 +95,6 @@ def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     model = graph.read(file)
-    arm = platform.machine().lower() in ("arm64", "aarch64")
     kinds = (*PRODUCTS, *CONVOLUTIONS, *BETWEEN) if graph.has(model, *CONVOLUTIONS) else PRODUCTS
     quantize_static(
         file,
@@ -104,8 +103,8 @@ def _quantize(file: Path, out: Path, calibrate: str, samples: Samples) -> None:
         op_types_to_quantize=list(kinds),
         nodes_to_exclude=_free(model),
         per_channel=True,
-        reduce_range=not arm and not _has_vnni(),
-        activation_type=QuantType.QInt8 if arm else QuantType.QUInt8,
+        reduce_range=machine.overflows_int8(),
+        activation_type=QuantType.QInt8 if machine.is_arm() else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=getattr(CalibrationMethod, CALIBRATORS[calibrate]),
         use_external_data_format=graph.weight_bytes(model) > graph.LARGEST,
@@ -135,14 +134,6 @@ def _spare_others(model: "ModelProto") -> None:
         weight = made.get(node.input[1]) if node.op_type in PRODUCTS else None
         if weight is None or weight.op_type != "DequantizeLinear" or weight.output[0] in rounded:
             node.input[:] = [rounded.get(name, name) for name in node.input]
-
-
-def _has_vnni() -> bool:
-    """Whether 8-bit products are summed up in 32 bits; before, sums of two could overflow 16."""
-    try:
-        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return True
 
 
 def _reader(batches: Sequence[Tensors]) -> Any:
