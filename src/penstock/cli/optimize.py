@@ -1,6 +1,5 @@
 """``penstock optimize``: the cheapest honest way to run a model on this machine."""
 
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,12 +25,12 @@ from penstock.cli.samples import (
 from penstock.core.errors import BadSetting
 from penstock.core.schema import nearest
 from penstock.core.sizes import size
+from penstock.core.spans import duration
 
 if TYPE_CHECKING:
     from penstock.optimize.types import Progress, Targets
 
 OBJECTIVES = ("latency", "throughput", "cost", "energy")
-UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def command(
@@ -105,15 +104,6 @@ def command(
 
 
 # -- what is asked ------------------------------------------------------------------------------------
-
-
-def duration(text: str, option: str) -> float:
-    """Seconds of ``20ms``, ``90s``, ``15m`` or ``1h``. Raises BadSetting."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", text.strip().lower(), re.ASCII)
-    factor = UNITS.get(match[2]) if match else None
-    if match is None or factor is None or not float(match[1]):
-        raise BadSetting(f"{option} {text!r} is no span of time; write e.g. 20ms, 90s, 15m or 1h")
-    return float(match[1]) * factor
 
 
 def wanted(minimize: str, max_drop: float, p99: str, metric: str) -> "Targets":
