@@ -21,7 +21,7 @@ def test_a_request_that_names_no_version_gets_the_newest():
     versions = {version: live("m", version) for version in ("10", "1", "2")}
     for one in versions.values():
         catalog.put(one, ORDER)
-    assert catalog.find("m") is catalog.newest("m") is versions["10"]
+    assert catalog.find("m") is catalog.default("m") is versions["10"]
     assert catalog.find("m", "2") is versions["2"]
     assert [one.state.version for one in catalog] == ORDER
 
@@ -52,7 +52,7 @@ def test_what_is_not_there_is_said_with_what_is():
         catalog.find("m")
     with pytest.raises(UnknownVersion, match="model 'b' has no version '3' serving; have 1, 2"):
         catalog.find("b", "3")
-    assert catalog.newest("m") is None
+    assert catalog.default("m") is None
 
 
 def test_a_model_that_is_known_but_does_not_serve_says_why():

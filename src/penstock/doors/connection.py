@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - answered and logged
             self._broke(error)
             return
-        if type(answer) is Ticket and not answer.over:
+        if isinstance(answer, Ticket) and not answer.over:
             self._pending = answer
             answer.then = self._answered
         else:

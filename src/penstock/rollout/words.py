@@ -125,3 +125,14 @@ class Bad(Struct, frozen=True, omit_defaults=True):
     why: str
     fingerprint: str = ""
     """Of its files: others under the same name are another version."""
+
+
+class Pin(Struct, frozen=True):
+    """The version of a model that answers requests which name none, as the last rollout left it."""
+
+    model: str
+    version: str
+    policy: str = ""
+    """What the model's settings said of versions then: other words overrule it."""
+    over: tuple[str, ...] = ()
+    """The versions that were there then: later ones overrule it where they come in without a rollout."""

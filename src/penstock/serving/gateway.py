@@ -39,14 +39,14 @@ class Gateway:
                 found = self._find(request)
                 if found is None:
                     return self._later(request, self._cold)  # type: ignore[arg-type]  # it was asked
-                live = found
+                live, split = found, None
             else:
-                live = shelf.newest
+                live, split = shelf.default, shelf.split
             live.check(request)
         except PenstockError as error:
             self._count(request, error)
             raise
-        return live.executor(request)
+        return live.executor(request) if split is None else split(request)
 
     def _find(self, request: Request) -> Live | None:
         """None where it has to be loaded first."""

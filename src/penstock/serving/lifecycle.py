@@ -247,7 +247,7 @@ class Lifecycle:
         if not self._started or self._closing:
             return False
         wanted = self._roster.seen.keys() - self._held()
-        serving = all(self._catalog.newest(name) or self._residency.ready(name) for name in wanted)
+        serving = all(self._catalog.default(name) or self._residency.ready(name) for name in wanted)
         return serving and not any(live.executor.trouble for live in self._catalog)
 
     @property
@@ -301,8 +301,7 @@ class Lifecycle:
         failures = self._roster.failures(model)
         if self._residency.holds(model) and not failures:
             await self._warm(model)
-        newest = self._catalog.newest(model)
-        if newest is None or failures:
+        if self._catalog.default(model) is None or failures:
             raise LoadFailed("; ".join(failures) or f"model {model!r} is not serving")
 
     async def _warm(self, model: str) -> None:
@@ -313,7 +312,7 @@ class Lifecycle:
             raise LoadFailed(str(error)) from None
 
     async def unload(self, model: str) -> None:
-        if model not in self._roster.seen and self._catalog.newest(model) is None:
+        if model not in self._roster.seen and self._catalog.default(model) is None:
             raise UnknownModel(f"no model {model!r}; have {', '.join(sorted(self._roster.seen))}")
         retiring = [live for live in self._catalog if live.state.name == model]
         await self._order(model, self._roster.seen.get(model), watch.hold(self._runner.memory, model))

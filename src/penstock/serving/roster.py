@@ -62,9 +62,9 @@ class Roster:
 
     def state(self, model: str, version: str = "") -> ModelState:
         """Of that version, or of the live one; raises UnknownModel or UnknownVersion."""
-        newest = self._catalog.newest(model)
-        if newest is not None and version in ("", newest.state.version):
-            return now(newest, live=True)
+        live = self._catalog.default(model)
+        if live is not None and version in ("", live.state.version):
+            return now(live, live=True)
         mine = [state for state in self.states() if state.name == model]
         for state in sorted(mine, key=lambda state: state.live)[::-1]:
             if version in ("", state.version):
@@ -95,7 +95,7 @@ class Roster:
         for name, version in self.loading:
             yield _absent(self._spec(name, version), version, "LOADING", "")
         for live in self._catalog:
-            yield now(live, live=self._catalog.newest(live.state.name) is live)
+            yield now(live, live=self._catalog.default(live.state.name) is live)
 
     def _spec(self, model: str, version: str) -> ModelSpec:
         folder = self.seen[model]

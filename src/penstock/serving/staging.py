@@ -68,7 +68,7 @@ class Staging:
     def _go_live(self, live: Live) -> None:
         state = live.state
         versions = [one.state.version for one in self._catalog if one.state.name == state.name]
-        before = self._catalog.newest(state.name)
+        before = self._catalog.default(state.name)
         old = self._catalog.put(live, sorted({*versions, state.version}, key=natural))
         said = f"{how(state, live.executor.cap)}, in {state.load_seconds:.2f} s"
         self._ledger.events.note(state.name, state.version, "loaded", said)
@@ -88,7 +88,7 @@ class Staging:
 
     def _turned(self, model: str, before: Live | None) -> None:
         """Note it where another version answers now for those who name none."""
-        now = self._catalog.newest(model)
+        now = self._catalog.default(model)
         old = before.state.version if before is not None else ""
         new = now.state.version if now is not None else ""
         if not new or old == new:
@@ -99,7 +99,7 @@ class Staging:
 
     def retire(self, live: Live) -> None:
         """Take a version out; what it has accepted is answered before it is closed."""
-        before = self._catalog.newest(live.state.name)
+        before = self._catalog.default(live.state.name)
         self._catalog.take_if(live)
         self._turned(live.state.name, before)
         if live not in self._roster.retiring:

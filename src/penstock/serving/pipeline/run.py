@@ -144,7 +144,7 @@ class Run:
         except PenstockError as error:
             self._fail(node, error)
             return
-        if type(answer) is not Ticket:
+        if not isinstance(answer, Ticket):
             self._follow(at, answer, chosen, began)
         elif answer.over:
             self._answered(at, chosen, began, answer)

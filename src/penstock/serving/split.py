@@ -1,0 +1,251 @@
+"""Requests for one model divided between two of its versions while one of them is on trial.
+
+A request that fails on the candidate is asked of the stable version, within its deadline, and counts
+against the candidate; nobody but the witness notices.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
+from math import inf
+from random import Random
+from time import monotonic
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from penstock.core.errors import DeadlineExceeded, EngineFailed, PenstockError
+from penstock.core.ports import Executor
+from penstock.core.ticket import Ticket
+from penstock.core.types import Reply, Request, Tensors
+from penstock.serving.check import Check
+
+PULL = 0.05
+"""How strongly the coin makes up for what it owes: weights hold within a few requests, whatever their
+number, while odds stay within a tenth of the weight."""
+
+KeyOf: TypeAlias = Callable[[Request], str]
+
+
+class Arm(Protocol):
+    """A version that serves (``catalog.Live``)."""
+
+    @property
+    def executor(self) -> Executor: ...
+    @property
+    def check(self) -> Check: ...
+
+
+class Witness(Protocol):
+    """Hears of every request that was divided; must not block nor raise."""
+
+    def asked(self, relay: "Relay", /) -> None:
+        """It is on its way."""
+        ...
+
+    def told(self, relay: "Relay", reply: Reply | None, error: PenstockError | None, /) -> None:
+        """What its first arm gave, once for each; neither where the caller has gone."""
+        ...
+
+    def spoilt(self, relay: "Relay", /) -> None:
+        """The candidate's answer held numbers that are none, where the stable version's did not."""
+        ...
+
+    def saved(self, relay: "Relay", /) -> None:
+        """The stable version answered what had failed on the candidate."""
+        ...
+
+
+class Division(Struct, frozen=True, eq=False):
+    """Who answers requests that name no version; swapped whole."""
+
+    stable: str
+    candidate: str
+    weight: float
+    """Part of the requests that the candidate gets, 0 to 1."""
+    witness: Witness
+    key: KeyOf | None = None
+    """Of a returning caller, who stays on his version; callers without one are divided by a coin."""
+    salt: bytes = b""
+    """Of the key's hash, at most 16 bytes."""
+
+
+class Relay(Ticket):
+    """A request on its way through one of two versions; who gives it a ``then`` sees one ticket."""
+
+    candidate: bool = False
+    """Whether the candidate was asked first."""
+    odds: float = 0.0
+    """The probability with which it was."""
+    unit: int = 0
+    """Of a returning caller; 0: none is known."""
+    inner: Ticket | None = None
+    """What is asked at present."""
+    witness: Witness | None = None
+    settled: bool = False
+    """The witness was told."""
+
+    def settle(self, reply: Reply | None, error: PenstockError | None) -> None:
+        """Tell the witness, the first time."""
+        if not self.settled and self.witness is not None:
+            self.settled = True
+            self.witness.told(self, reply, error)
+
+    def cancel(self) -> None:
+        """The caller has gone: neither version need go on."""
+        Ticket.cancel(self)
+        if self.inner is not None:
+            self.inner.cancel()
+        self.settle(None, None)
+
+
+class Coin:
+    """Independent tosses whose odds lean against what was owed (after Wei's urn designs, 1978).
+
+    The odds of each toss depend on the past alone, so that evidence weighed with them stays honest.
+    """
+
+    def __init__(self, weight: float, seed: bytes) -> None:
+        self.weight = weight
+        self._random = Random(seed).random
+        self._owed = 0.0
+        self._pull = PULL * weight * (1.0 - weight)
+        self._least, self._most = weight / 2, (1.0 + weight) / 2
+
+    def toss(self) -> tuple[float, bool]:
+        """The odds, and whether it fell on the candidate."""
+        odds = self.weight + self._pull * self._owed
+        odds = min(max(odds, self._least), self._most)
+        chosen = self._random() < odds
+        self._owed += self.weight - chosen
+        return odds, chosen
+
+
+class Split:
+    """A ``Handler`` for the requests that name no version, and that the stable version would take."""
+
+    def __init__(self, stable: Arm, candidate: Arm, division: Division) -> None:
+        self.division = division
+        self._stable, self._candidate = stable, candidate
+        self._witness = division.witness
+        self._coin = Coin(division.weight, division.salt)
+
+    def __call__(self, request: Request, /) -> Ticket:
+        odds, chosen, unit = self._draw(request)
+        relay = Relay(request, 0, monotonic(), candidate=chosen, odds=odds, unit=unit, witness=self._witness)
+        arm = self._candidate if chosen else self._stable
+        self._witness.asked(relay)
+        try:
+            if chosen:
+                arm.check(request)
+            inner = arm.executor(request)
+        except PenstockError as error:
+            relay.settle(None, error)
+            if not chosen:
+                raise
+            self._instead(relay, error)
+            return relay
+        relay.rows, relay.deadline = inner.rows, inner.deadline
+        follow(relay, inner, partial(self._heard, relay))
+        return relay
+
+    def _draw(self, request: Request) -> tuple[float, bool, int]:
+        """Odds, whether the candidate is asked, and the returning caller's number."""
+        of = self.division.key
+        key = of(request) if of is not None else ""
+        if not key:
+            return *self._coin.toss(), 0
+        unit = number(key, self.division.salt)
+        weight = self.division.weight
+        return weight, unit < weight * 2.0**64, unit or 1
+
+    def _heard(self, relay: Relay, inner: Ticket) -> None:
+        """The first arm has answered."""
+        reply, error = inner.reply, inner.error
+        if relay.over or relay.settled:  # the caller has gone, or another was asked meanwhile
+            relay.settle(None, None)
+        elif reply is not None and relay.candidate and not finite(reply.outputs):
+            self._instead(
+                relay, EngineFailed(f"version {reply.version!r} answers with NaN or infinity"), reply
+            )
+        elif reply is not None:
+            relay.settle(reply, None)
+            relay.answer(reply)
+        elif error is not None:
+            relay.settle(None, error)
+            if relay.candidate:
+                self._instead(relay, error)
+            else:
+                relay.fail(error)
+
+    # -- what the candidate could not answer -------------------------------------------------------
+
+    def give_up(self, relay: Relay) -> None:
+        """The candidate takes too long: it counts as out of time, and the stable version is asked."""
+        if relay.candidate and not relay.over and not relay.settled and relay.inner is not None:
+            error = DeadlineExceeded("the candidate took more than half of the time that the request has")
+            relay.inner.cancel()
+            relay.settle(None, error)
+            self._instead(relay, error)
+
+    def _instead(self, relay: Relay, error: PenstockError, doubtful: Reply | None = None) -> None:
+        """Ask the stable version; where that cannot help either, ``error`` is the answer.
+
+        ``doubtful`` is an answer of the candidate that is right only if the stable version's is like it.
+        """
+        if monotonic() >= relay.deadline:
+            self._lose(relay, error, doubtful)
+            return
+        request = relay.request
+        if relay.deadline < inf:
+            request = replace(request, deadline=relay.deadline)
+        try:
+            inner = self._stable.executor(request)
+        except PenstockError:
+            self._lose(relay, error, doubtful)
+            return
+        follow(relay, inner, partial(self._stood_in, relay, error, doubtful))
+
+    def _stood_in(self, relay: Relay, error: PenstockError, doubtful: Reply | None, inner: Ticket) -> None:
+        reply = inner.reply
+        if reply is None:
+            self._lose(relay, inner.error or error, doubtful)
+            return
+        if doubtful is not None and not finite(reply.outputs):
+            relay.settle(doubtful, None)  # such is the model
+        else:
+            relay.settle(None, error)
+            self._witness.saved(relay)
+            if doubtful is not None:
+                self._witness.spoilt(relay)
+        timing = reply.timing
+        lost = max(0.0, inner.arrived - relay.arrived)
+        relay.answer(replace(reply, timing=replace(timing, queued=timing.queued + lost)))
+
+    def _lose(self, relay: Relay, error: PenstockError, doubtful: Reply | None) -> None:
+        relay.settle(None, error)
+        if doubtful is not None:
+            self._witness.spoilt(relay)
+        relay.fail(error)
+
+
+def follow(relay: Relay, inner: Ticket, then: Callable[[Ticket], None]) -> None:
+    """Hear of the answer, which may be there already."""
+    relay.inner = inner
+    if inner.over:
+        then(inner)
+    else:
+        inner.then = then
+
+
+def number(key: str, salt: bytes) -> int:
+    """A caller's place among 2⁶⁴, by hash; the same for the whole rollout, so that he stays where he is."""
+    digest = blake2b(key.encode(errors="surrogatepass"), digest_size=8, key=salt).digest()
+    return int.from_bytes(digest, "little")
+
+
+def finite(outputs: Tensors) -> bool:
+    """Whether all floats are numbers; about 2 µs for a small output."""
+    return all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values())
