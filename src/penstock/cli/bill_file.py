@@ -8,11 +8,12 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+from penstock.core.database.layout import migrate
 from penstock.core.errors import BadSetting
 from penstock.doors.bill_form import document
 from penstock.metering.bill import By, bill, keys
 from penstock.metering.books import reading
-from penstock.metering.books.schema import migrate
+from penstock.metering.books.schema import BOOKS
 from penstock.metering.entry import Entry
 from penstock.metering.window import window
 
@@ -39,7 +40,7 @@ def read(file: Path, since: float, until: float) -> list[Entry]:
         )
     try:
         with closing(sqlite3.connect(_address(file.resolve()), uri=True, isolation_level=None)) as books:
-            migrate(books, str(file))
+            migrate(books, str(file), BOOKS)
             return reading.whole(books, since, until)
     except sqlite3.Error as error:
         raise BadSetting(f"--file: {file} cannot be read as the books of a server: {error}") from None

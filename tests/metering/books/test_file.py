@@ -100,7 +100,7 @@ def test_damage_within_a_file_is_found_at_the_start(path):
 
 
 def test_damage_while_the_books_are_open_is_met_the_same_way(path, monkeypatch, caplog):
-    monkeypatch.setattr("penstock.metering.books.file.CHECKED", 0)
+    monkeypatch.setattr("penstock.core.database.file.CHECKED", 0)
     filled(path, 600)
     with path.open("r+b") as file:
         file.seek(8192)
@@ -198,7 +198,7 @@ def test_a_file_that_was_deleted_is_begun_anew(path, caplog):
 
 
 def test_another_program_that_writes_too_long_is_waited_for_then_named(path, monkeypatch):
-    monkeypatch.setattr("penstock.metering.books.file.PATIENCE", 0.05)
+    monkeypatch.setattr("penstock.core.database.file.PATIENCE", 0.05)
     books = Books.open(path, "here")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

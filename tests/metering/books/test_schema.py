@@ -3,9 +3,11 @@
 import sqlite3
 
 import pytest
+from msgspec.structs import replace
 
+from penstock.core.database.layout import migrate
 from penstock.core.errors import BadSetting
-from penstock.metering.books.schema import MIGRATIONS, migrate
+from penstock.metering.books.schema import BOOKS, MIGRATIONS
 from penstock.metering.books.store import Books
 from penstock.metering.books.tables import MACHINE, USAGE
 from tests.metering.books.spans import span, used
@@ -29,22 +31,27 @@ def file(path):
     file.close()
 
 
+def later(migration):
+    """The books of a version to come."""
+    return replace(BOOKS, migrations=(*MIGRATIONS, migration))
+
+
 def version(file) -> int:
     return file.execute("PRAGMA user_version").fetchone()[0]
 
 
 def test_an_older_file_is_brought_up_to_date_with_what_is_in_it(file):
-    migrate(file, "books", (*MIGRATIONS, MORE))
+    migrate(file, "books", later(MORE))
     assert version(file) == len(MIGRATIONS) + 1
     assert file.execute("SELECT seconds, water FROM machine").fetchall() == [(5.0, None)]
-    migrate(file, "books", (*MIGRATIONS, MORE))
+    migrate(file, "books", later(MORE))
 
 
 def test_a_migration_that_fails_changes_nothing(file):
     with pytest.raises(sqlite3.OperationalError):
-        migrate(file, "books", (*MIGRATIONS, (*MORE, "no SQL")))
+        migrate(file, "books", later((*MORE, "no SQL")))
     assert version(file) == len(MIGRATIONS)
-    migrate(file, "books", (*MIGRATIONS, MORE))
+    migrate(file, "books", later(MORE))
 
 
 def test_a_newer_file_is_refused_and_left_alone(path, file):

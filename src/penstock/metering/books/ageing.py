@@ -8,7 +8,7 @@
 import sqlite3
 from typing import TypeAlias
 
-from penstock.metering.books.schema import transaction
+from penstock.core.database.layout import transaction
 from penstock.metering.books.tables import DAY, HOUR, MACHINE, MINUTE, USAGE, Table
 
 FOLDS = ((MINUTE, HOUR, 48 * HOUR), (HOUR, DAY, 60 * DAY))

@@ -1,31 +1,22 @@
 """The books: what was used and what it cost, kept in SQLite across restarts."""
 
-import logging
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from io import BufferedWriter
+from collections.abc import Sequence
 from pathlib import Path
-from threading import RLock
-from typing import TypeVar
+from typing import Self
 
-from penstock.core.errors import BadSetting
+from penstock.core.database.layout import text, transaction
+from penstock.core.database.opened import Database
 from penstock.metering.books import ageing, reading
-from penstock.metering.books.faults import BooksFailed, damaged
-from penstock.metering.books.file import connect, connect_memory, lock, move_aside
 from penstock.metering.books.reading import Spent
-from penstock.metering.books.schema import transaction
+from penstock.metering.books.schema import BOOKS
 from penstock.metering.books.series import Point, points
-from penstock.metering.books.tables import HOUR, MACHINE, USAGE, machine_row, text, usage_rows
+from penstock.metering.books.tables import HOUR, MACHINE, USAGE, machine_row, usage_rows
 from penstock.metering.charges import Span
 from penstock.metering.entry import Entry
 from penstock.metering.events import Event
 
 MOST_EVENTS = 10_000
-
-log = logging.getLogger("penstock.meter")
-
-R = TypeVar("R")
 
 
 class Books:
@@ -36,30 +27,19 @@ class Books:
     A file that is found to be damaged is moved aside and a new one begun.
     """
 
-    def __init__(self, path: Path | None, site: str, held: BufferedWriter | None = None) -> None:
-        """Rather use ``open``; ``held`` is the lock of the file."""
-        self.path = path
+    def __init__(self, database: Database, site: str) -> None:
+        self.path = database.path
         self.site = text(site)
-        self._held = held
-        self._books: sqlite3.Connection | None = None
-        self._closed = False
-        self._lock = RLock()
+        self._database = database
+        self._do = database.do
 
     @classmethod
-    def open(cls, path: Path | None, site: str) -> "Books":
+    def open(cls, path: Path | None, site: str) -> Self:
         """Made where there is none, its folder too; None: in memory.
 
         Raises BooksBusy where another server has the file open, and BadSetting where it cannot be used.
         """
-        if path is not None:
-            path = path.expanduser().resolve()
-        books = cls(path, site, lock(path) if path is not None else None)
-        try:
-            books._connected()
-        except BaseException:
-            books.close()
-            raise
-        return books
+        return cls(Database.open(path, BOOKS), site)
 
     def write(self, spans: Sequence[Span], events: Sequence[Event] = ()) -> None:
         """Add to the minutes in which the spans began; all of it or nothing."""
@@ -107,42 +87,7 @@ class Books:
 
     def close(self) -> None:
         """Give the file back; the second time does nothing."""
-        with self._lock:
-            self._closed = True
-            self._let_go()
-            if self._held is not None:
-                self._held.close()
-
-    def _do(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        with self._lock:
-            if self._closed:
-                raise BooksFailed("the books are closed; open them again")
-            try:
-                try:
-                    return work(self._connected())
-                except sqlite3.DatabaseError as error:
-                    if self.path is None or not damaged(error):
-                        raise
-                    self._let_go()
-                    move_aside(self.path, error)
-                    return work(self._connected())
-            except (sqlite3.Error, OSError, BadSetting, OverflowError, UnicodeError) as error:
-                raise BooksFailed(f"the books in {self.path or 'memory'}: {error}") from None
-
-    def _connected(self) -> sqlite3.Connection:
-        """Again, where the file has gone, or a damaged one could not be replaced the last time."""
-        if self.path is not None and self._books is not None and not self.path.exists():
-            log.error("the books in %s have gone: new ones begun", self.path)
-            self._let_go()
-        if self._books is None:
-            self._books = connect_memory() if self.path is None else connect(self.path)
-        return self._books
-
-    def _let_go(self) -> None:
-        if self._books is not None:
-            with suppress(sqlite3.Error):
-                self._books.close()
-            self._books = None
+        self._database.close()
 
 
 _NEW_EVENT = "INSERT INTO events (at, model, version, what, detail) VALUES (?, ?, ?, ?, ?)"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from penstock.core.account import Account, Payer
+from penstock.core.database.layout import text
 from penstock.metering.charges import Span, Took, Used
 from penstock.metering.energy.probe import Joules
 
@@ -114,11 +115,6 @@ def took(currency: str, methods: str, sums: Row) -> Took:
 def minute(at: float) -> int:
     """The start of its minute."""
     return int(at // MINUTE) * MINUTE
-
-
-def text(words: str) -> str:
-    """Such that SQLite can hold it: callers may send anything as a name."""
-    return words if words.isascii() else words.encode(errors="backslashreplace").decode()
 
 
 def _use(used: Used) -> Row:
