@@ -6,13 +6,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import orjson
 import uvloop
+from starlette.routing import Route
 
 from penstock.core.errors import EngineFailed, Overloaded, UnknownModel, UnknownVersion
 from penstock.core.spec import Batching, ModelSpec, Signature, TensorSpec
@@ -278,7 +279,12 @@ class House:
     """A running door; ``handler`` and ``models`` are what it speaks to."""
 
     def __init__(
-        self, limits: Limits, keys: Keys, tls: ssl.SSLContext | None, tenant_header: str = ""
+        self,
+        limits: Limits,
+        keys: Keys,
+        tls: ssl.SSLContext | None,
+        tenant_header: str = "",
+        extra: Sequence[Route] = (),
     ) -> None:
         self._tls = tls
         self.loop = uvloop.new_event_loop()
@@ -287,7 +293,7 @@ class House:
         self.handler = EchoHandler()
         self.door = HttpDoor(
             self.handler,
-            make_app(self.models, metrics),
+            make_app(self.models, metrics, extra),
             lambda model, version: self.models.state(model, version).signature,
             keys,
             limits,
@@ -347,10 +353,11 @@ def house(
     keys: Mapping[str, Any] | None = None,
     tls: ssl.SSLContext | None = None,
     tenant_header: str = "",
+    extra: Sequence[Route] = (),
     **limits: Any,
 ) -> Iterator[House]:
-    """A door with these limits and these roles by key hash, until the block ends."""
-    made = House(Limits(**limits), Keys(keys or {}), tls, tenant_header)
+    """A door with these limits, these roles by key hash and these more routes, until the block ends."""
+    made = House(Limits(**limits), Keys(keys or {}), tls, tenant_header, extra)
     made.start()
     try:
         yield made

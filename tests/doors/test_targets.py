@@ -76,6 +76,25 @@ def test_the_path_of_a_url(url, path):
         (b"GET", b"/penstock/%6dodels%2Fm/samples", "admin"),
         (b"GET", b"/penstock/bill?by=tenant", "admin"),
         (b"GET", b"/penstock/%62ill", "admin"),
+        (b"GET", b"/penstock/rollouts", "infer"),
+        (b"GET", b"/penstock/rollouts/m", "infer"),
+        (b"HEAD", b"/penstock/rollouts/m", "infer"),
+        (b"GET", b"/penstock/rollouts/m/history?limit=3", "infer"),
+        (b"GET", b"/penstock/audit", "infer"),
+        (b"GET", b"/penstock/rollouts/m/verdict", "infer"),
+        (b"POST", b"/penstock/rollouts/m/verdict?go=fail", "infer"),
+        (b"POST", b"http://host/penstock/rollouts/m%2Fverdict", "infer"),  # the same path
+        (b"POST", b"/penstock/rollouts/verdict", "admin"),  # begins one of a model of this name
+        (b"POST", b"/penstock/rollouts//verdict", "admin"),
+        (b"POST", b"/penstock/rollouts/verdict/promote", "admin"),
+        (b"POST", b"/penstock/rollouts/m/verdict/", "admin"),
+        (b"POST", b"/penstock/rollouts/a/b/verdict", "admin"),
+        (b"POST", b"/penstock/rollouts/m", "admin"),
+        (b"PUT", b"/penstock/rollouts/m", "admin"),
+        (b"POST", b"/penstock/rollouts/m/rollback", "admin"),
+        (b"POST", b"/penstock/%72ollouts/m/pause", "admin"),
+        (b"POST", b"http://host/penstock/rollouts%2Fm/pause", "admin"),
+        (b"POST", b"/v1/feedback", "infer"),
     ],
 )
 def test_the_role_that_a_request_needs(method, url, role):

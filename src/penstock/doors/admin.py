@@ -18,6 +18,7 @@ from penstock.core.ports import Models
 from penstock.core.spec import TensorSpec
 from penstock.core.types import ModelState, Reply, Statistics, Tally, Tensors, Timing
 from penstock.doors import v2_http
+from penstock.doors.body import json_object
 from penstock.doors.errors import http_status
 from penstock.doors.extensions import EXTENSIONS, NAME
 
@@ -114,7 +115,7 @@ class _Routes:
         return _json({"model_stats": [_statistics(one) for one in found]})
 
     async def index(self, request: Request) -> Response:
-        only_ready = (await _body(request)).get("ready", False)
+        only_ready = (await json_object(request)).get("ready", False)
         states = [s for s in self._models.states() if s.serving or not only_ready]
         return _json([_entry(state) for state in states])
 
@@ -193,18 +194,8 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
 
 
-async def _body(request: Request) -> Mapping[str, Any]:
-    raw = await request.body()
-    if not raw.strip():
-        return {}
-    try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body must be a JSON object or empty: {error}") from None
-
-
 async def _parameters(request: Request) -> Mapping[str, Any]:
-    parameters = (await _body(request)).get("parameters", {})
+    parameters = (await json_object(request)).get("parameters", {})
     if not isinstance(parameters, Mapping):
         raise InvalidRequest("'parameters' must be a JSON object")
     return parameters

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 
 from penstock.core.errors import Forbidden, Unauthenticated
 from penstock.core.terms import Keys as Terms
@@ -48,6 +49,14 @@ class Keys:
         if role == "admin" and held.role != "admin":
             raise Forbidden("this API key has the role 'infer'; 'admin' is needed for this")
         return held.tenant
+
+    def who(self, headers: Mapping[str, str]) -> str:
+        """Who sent a request that the door has let in, for an audit log: a tenant, a role or ``anyone``."""
+        key = key_of(headers.get("authorization"), headers.get("x-api-key"))
+        if not self._terms or not key:
+            return "anyone"
+        held = self._terms.get(digest(key))
+        return (held.tenant or held.role) if held else "anyone"
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:

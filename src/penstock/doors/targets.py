@@ -40,7 +40,17 @@ def role_of(method: bytes, url: bytes) -> Role | None:
         return "admin"
     if path == "/penstock/bill":  # what others have used
         return "admin"
+    if path.startswith("/penstock/rollouts/") and method not in (b"GET", b"HEAD"):
+        return "infer" if _is_verdict(path) else "admin"
     return "admin" if path.startswith("/v2/repository/") and method != b"GET" else "infer"
+
+
+def _is_verdict(path: str) -> bool:
+    """A question in spite of its POST; the model may be called ``verdict`` itself."""
+    match path.split("/"):
+        case ["", "penstock", "rollouts", model, "verdict"]:
+            return bool(model)
+    return False
 
 
 def _raw_path(url: bytes) -> str:

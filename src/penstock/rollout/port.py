@@ -10,6 +10,8 @@ from penstock.rollout.words import Bad, Change, Status
 
 Verb: TypeAlias = Literal["pause", "resume", "promote", "rollback"]
 VERBS: tuple[Verb, ...] = ("pause", "resume", "promote", "rollback")
+Outcome: TypeAlias = Scalar | tuple[Scalar, ...]
+"""What came true: a class, a number, a text, or several of them."""
 MOST_LABELS = 10_000
 """In one ``feedback``."""
 
@@ -21,7 +23,7 @@ class Label(Struct, frozen=True, omit_defaults=True):
     """Of the request."""
     model: str = ""
     """Empty: whichever model was asked under this id."""
-    outcome: Scalar | tuple[Scalar, ...] | None = None
+    outcome: Outcome | None = None
     correct: bool | None = None
 
 
@@ -71,7 +73,7 @@ class Rollouts(Protocol):
         ...
 
     def bad(self, model: str) -> Sequence[Bad]:
-        """Versions that were taken back, the newest first."""
+        """Versions that were taken back, the newest first; an empty ``model`` means those of all."""
         ...
 
     async def feedback(self, labels: Sequence[Label]) -> Taken:
