@@ -2,12 +2,10 @@
 
 import logging
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from penstock.core.errors import BadSetting
 from penstock.metering.books.faults import BooksBusy, BooksFailed
 from penstock.metering.books.store import Books
 from tests.metering.books.spans import span, used
+from tests.room import no_room
 
 NOON = 1_793_534_400.0
 
@@ -158,17 +157,6 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
         Books.open(tmp_path / "state" / "books.sqlite", "here")
 
 
-@contextmanager
-def no_room(size: int):
-    """No file may grow beyond it, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_what_a_full_disk_has_no_room_for_can_be_written_later(path):
     books = Books.open(path, "here")
     books.write([span(NOON, used())])
@@ -217,6 +205,7 @@ from pathlib import Path
 from penstock.core.account import Payer
 from penstock.metering.books.store import Books
 from tests.metering.books.spans import span, used
+from tests.room import no_room
 
 books = Books.open(Path(sys.argv[1]), "here")
 users = [used(Payer("digits", str(at), "shop"), cpu=1.0) for at in range(50)]
