@@ -1,0 +1,148 @@
+"""Guards over rates: errors, time-outs, and wrong answers by feedback."""
+
+from math import inf, log
+
+import numpy as np
+from msgspec import Struct, field
+
+from penstock.rollout.evidence import label
+from penstock.rollout.evidence.bets import PASS, Bets, alarm, proof, restart, until
+from penstock.rollout.evidence.once import Once
+from penstock.rollout.evidence.requests import Bools, Coins, Floats, Units
+from penstock.rollout.evidence.sketch import due
+from penstock.rollout.evidence.stand import Stand
+from penstock.rollout.evidence.tally import Tally, rates, ratio, tally
+
+SLIGHT = 0.002
+"""Difference of error rates that no pass has to exclude: where errors are rare, even twice as many are rare."""
+WIDEST = 5.0
+"""Ratio of error rates that is too much however rare they are."""
+RARER = np.array((0.001, 0.2, 0.5))
+"""Parts of ``SLIGHT`` that the test of a clean record bets on."""
+
+
+class Rate(Struct):
+    """Alarm by label bets; pass by label bets, or by a record so clean that no comparison is needed.
+
+    Without the latter a version without errors beside a stable one without errors would never pass.
+    The two bets share one capital, so passing is wrong with 5 % only where the candidate's rate is both
+    over its ratio to the stable's and over ``slight``.
+    """
+
+    margin: float
+    target: float | None
+    slight: float
+    """0: no difference is slight, the ratio alone counts."""
+    against: Bets
+    passing: Bets
+    clean: Bets
+    ratio: float
+    """That a pass excludes now, fixed before a chunk is judged: the target, or wider where events are rare."""
+    counted: Tally = field(default_factory=tally)
+    once: Once = field(default_factory=Once)
+    events: int = 0
+    fresh: int = 0
+    passed: bool = False
+
+    def begin(self, target: float | None, stage: int, alone: bool) -> None:
+        restart(self.against, stage, alone)
+        self.target, self.passed = target, False
+        self.passing, self.clean = proof(len(label.DOWN)), proof(len(RARER))
+        self.once.clear()
+        if alone:
+            self.counted = tally()
+        self.ratio = self._ratio()
+
+    def fold(self, events: Bools, coins: Coins, units: Units | None, single: Bools | None) -> None:
+        """``units``, ``single``: for returning callers; who they are, and each one's first request."""
+        if due(self.fresh, float(self.counted.totals[2:].sum()) - self.fresh):
+            self.ratio, self.fresh = self._ratio(), 0
+        if events.any():
+            self._bet(events, coins, units)
+        seen = coins.totals if single is None else coins.count(single)
+        counts = coins.count(events if single is None else events & single)
+        self.counted.add(coins, np.concatenate((counts.reshape(-1, 2), seen.reshape(-1, 2)), axis=1))
+        self.fresh += len(events)
+        if self.target is not None:
+            self._prove(counts[1::2].sum(), seen[1::2].sum())
+
+    def _bet(self, events: Bools, coins: Coins, units: Units | None) -> None:
+        self.events += int(np.count_nonzero(events))
+        if units is not None:
+            at = np.flatnonzero(events)
+            events = events.copy()
+            events[at] = self.once.first(units[at])
+        counts = coins.count(events)
+        self.against.add(label.gains("up", self.margin, coins, counts))
+        if self.target is not None:
+            self.passing.add(label.gains("down", self.ratio, coins, counts))
+
+    def _prove(self, events: float, seen: float) -> None:
+        """Takes the candidate's clean record into account."""
+        if self.slight:
+            self.clean.add(events * np.log(RARER) + (seen - events) * _clean(self.slight))
+        self.passed = self.passed or self._wealth() >= PASS
+
+    def _wealth(self) -> float:
+        """Of both bets on a pass, each with half of the capital."""
+        if not self.slight:
+            return self.passing.wealth()
+        return float(np.logaddexp(self.passing.wealth(), self.clean.wealth())) - log(2)
+
+    def _ratio(self) -> float:
+        if self.target is None or not self.slight:
+            return self.target or 1.0
+        events, _, requests, _ = self.counted.totals
+        wide = 1 + self.slight * requests / events if events else inf
+        return max(self.target, min(wide, WIDEST))
+
+    def needs(self, odds: float) -> float:
+        """More requests of the candidate until it passes."""
+        if self.target is None or self.passed:
+            return inf
+        stable, mine, theirs, ours = self.counted.totals
+        base = stable / theirs if theirs else 0.0
+        worth = 10 / base if base else 0.0  # a prior of ten events at the stable's rate
+        rate = (mine + 10) / (ours + worth) if base else (mine / ours if ours else 0.0)
+        bets = label.growth("down", self.ratio, odds, rate, base)
+        found = until(self.passing, bets)
+        if self.slight:
+            clean = rate * np.log(RARER) + (1 - rate) * _clean(self.slight)
+            found = min(found, until(self.clean, clean)) + log(2) / self.slight
+        return found
+
+    def stand(self, odds: float) -> Stand:
+        low, high = rates(self.counted)
+        stable, mine, theirs, ours = self.counted.totals
+        progress = 1.0 if self.passed else min(1.0, max(0.0, self._wealth() / PASS))
+        return Stand(
+            failed=self.against.settled,
+            passed=self.passed,
+            effect=ratio(self.counted),
+            low=low,
+            high=high,
+            seen=int(ours),
+            events=self.events,
+            against=self.against.progress(),
+            for_=progress,
+            needs=self.needs(odds),
+            beside=f"{_part(mine, ours)} of the new version's, {_part(stable, theirs)} of the old one's",
+        )
+
+
+def _clean(slight: float) -> Floats:
+    """Log factors of a request without an event, of bets that they are rarer than ``slight``."""
+    return np.asarray(np.log((1 - RARER * slight) / (1 - slight)))
+
+
+def _part(events: float, requests: float) -> str:
+    return f"{events / requests:.2%}" if requests else "none"
+
+
+def rate(margin: float, target: float | None, risk: float, slight: float = SLIGHT) -> Rate:
+    bets = len(label.UP)
+    found = Rate(
+        margin, target, slight, alarm(bets, risk), proof(bets), proof(len(RARER)), ratio=target or 1.0
+    )
+    found.ratio = found._ratio()
+    return found
