@@ -344,3 +344,74 @@ def test_a_bill_is_asked_for_by_what_and_since_when(server: V2Server, client: Cl
 
     assert asyncio.run(ask()) == {"lines": []}
     assert [*paths, paths[1]] == [seen.path for seen in server.seen]
+
+
+def test_rollouts_are_spoken_to_by_their_paths(server: V2Server, client: Client) -> None:
+    status = {"model": "a b", "candidate": "2"}
+    paths = {
+        "/penstock/rollouts": ok({"rollouts": [status], "bad": [{"version": "1"}]}),
+        "/penstock/rollouts/a%20b": ok(status),
+        "/penstock/rollouts/a%20b/pause": ok(status),
+        "/penstock/rollouts/a%20b/history?limit=100": ok({"changes": [{"what": "start"}]}),
+        "/penstock/audit?limit=5": ok({"changes": []}),
+        "/penstock/rollouts/a%20b/verdict": ok({"verdict": "pass"}),
+        "/penstock/rollouts/a%20b/verdict?version=v%2B1": ok({"verdict": "fail"}),
+    }
+    server.routes |= paths
+    assert client.rollouts() == [status]
+    assert client.bad_versions() == [{"version": "1"}]
+    assert client.rollout("a b") == status
+    assert client.start_rollout("a b", "2", why="better", plan="canary", steps=[1, 50]) == status
+    started = {"version": "2", "why": "better", "force": False, "plan": "canary", "steps": [1, 50]}
+    assert (server.seen[-1].method, json.loads(server.seen[-1].body)) == ("POST", started)
+    assert client.rollout_command("a b", "pause", "lunch") == status
+    assert json.loads(server.seen[-1].body) == {"why": "lunch"}
+    assert client.rollout_history("a b") == [{"what": "start"}]
+    assert client.rollout_history(limit=5) == []
+    assert client.verdict("a b") == {"verdict": "pass"}
+    assert client.verdict("a b", "v+1") == {"verdict": "fail"}
+
+
+def test_feedback_takes_what_python_and_numpy_have(server: V2Server, client: Client) -> None:
+    server.routes["/v1/feedback"] = ok({"counted": 1, "unknown": 0})
+
+    def sent() -> Any:
+        return json.loads(server.seen[-1].body)["labels"]
+
+    assert client.feedback("42", np.int64(7)) == {"counted": 1, "unknown": 0}
+    assert sent() == [{"id": "42", "outcome": 7}]
+    client.feedback("42", np.array([1.5, 2.0]), model="m")
+    assert sent() == [{"id": "42", "outcome": [1.5, 2.0], "model": "m"}]
+    client.feedback("42", correct=False)
+    assert sent() == [{"id": "42", "correct": False}]
+    client.feedback_batch([{"id": "1", "outcome": 0}, {"id": "2", "correct": np.bool_(True)}])
+    assert sent() == [{"id": "1", "outcome": 0}, {"id": "2", "correct": True}]
+
+
+def test_the_async_client_speaks_to_rollouts_too(server: V2Server) -> None:
+    server.routes |= {
+        "/penstock/rollouts": ok({"rollouts": [], "bad": []}),
+        "/penstock/rollouts/m": ok({"model": "m"}),
+        "/penstock/rollouts/m/rollback": ok({"model": "m"}),
+        "/penstock/rollouts/m/history?limit=100": ok({"changes": []}),
+        "/penstock/rollouts/m/verdict": ok({"verdict": "pass"}),
+        "/v1/feedback": ok({"counted": 2, "unknown": 0}),
+    }
+
+    async def ask() -> list[Any]:
+        async with AsyncClient(server.url) as asking:
+            return [
+                await asking.rollouts(),
+                await asking.bad_versions(),
+                await asking.rollout("m"),
+                await asking.start_rollout("m", "2", plan="shadow"),
+                await asking.rollout_command("m", "rollback"),
+                await asking.rollout_history("m"),
+                await asking.verdict("m"),
+                await asking.feedback("1", 3),
+                await asking.feedback_batch([]),
+            ]
+
+    one, counted = {"model": "m"}, {"counted": 2, "unknown": 0}
+    assert asyncio.run(ask()) == [[], [], one, one, one, [], {"verdict": "pass"}, counted, counted]
+    assert json.loads(server.seen[3].body)["plan"] == "shadow"

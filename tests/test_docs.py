@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -190,14 +191,18 @@ def test_every_page_of_the_guide_is_in_the_index():
 
 @pytest.fixture(scope="module")
 def options():
-    """The options of every verb, as its help shows them."""
+    """The options of every verb and of the verbs below it, as their help shows them."""
 
-    def of(verb):
+    def of(*verb):
         with redirect_stdout(StringIO()) as said:
-            assert run(verb, "--help") == 0
+            assert run(*verb, "--help") == 0
         return set(OPTION.findall(said.getvalue()))
 
-    return {verb: of(verb) for verb in VERBS}
+    def below(verb):
+        command = import_module(VERBS[verb][0]).command
+        return [each.name or each.callback.__name__ for each in getattr(command, "registered_commands", ())]
+
+    return {verb: of(verb).union(*(of(verb, each) for each in below(verb))) for verb in VERBS}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

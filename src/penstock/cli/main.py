@@ -20,9 +20,10 @@ VERBS = {
     "bill": ("penstock.cli.bill", "Show who used what, and what it cost in money and energy."),
     "optimize": ("penstock.cli.optimize", "Find the cheapest way to run a model that keeps its answers."),
     "profile": ("penstock.cli.profile", "Measure a version on this machine, over layouts and batch sizes."),
+    "rollout": ("penstock.cli.rollout", "Bring a new version in by evidence, and take a bad one back."),
     "key": ("penstock.cli.key", "Make an API key, and the line for the settings that admits it."),
 }
-"""Module and one line of help by verb; the module's ``command`` is the verb."""
+"""Module and one line of help by verb; the module's ``command`` is the verb, or has verbs of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +58,10 @@ def application(verb: str) -> typer.Typer:
     app.callback()(_options)
     for name, (module, help_line) in VERBS.items():
         command = import_module(module).command if name == verb else _unused
-        app.command(name, help=None if name == verb else help_line, short_help=help_line)(command)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, help=help_line)
+        else:
+            app.command(name, help=None if name == verb else help_line, short_help=help_line)(command)
     return app
 
 

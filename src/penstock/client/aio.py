@@ -1,6 +1,6 @@
 """The client for asyncio: the same calls, awaited."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -168,6 +168,59 @@ class AsyncClient:
         The guide on the meter names the fields; what is not known is not there.
         """
         return await self.send(calls.bill(by, since, until, model, tenant))
+
+    async def rollouts(self) -> list[dict[str, Any]]:
+        """How every rollout stands: those that run, then those that have ended, the newest first."""
+        return await self.send(calls.rollouts())
+
+    async def rollout(self, model: str) -> dict[str, Any]:
+        """How the model's present or last rollout stands."""
+        return await self.send(calls.rollout(model))
+
+    async def start_rollout(
+        self, model: str, version: str, *, why: str = "", force: bool = False, **terms: Any
+    ) -> dict[str, Any]:
+        """Bring a version in by evidence; returns how the rollout stands.
+
+        ``terms`` are those of ``[rollout]`` in model.toml, over which they go: ``plan``, ``steps``,
+        ``guards``, ``hold_s`` …
+        ``force`` takes a version that is marked bad.
+        """
+        return await self.send(calls.start_rollout(model, version, why, force, terms))
+
+    async def rollout_command(self, model: str, verb: str, why: str = "") -> dict[str, Any]:
+        """``pause``, ``resume``, ``promote`` or ``rollback``; returns how the rollout stands then."""
+        return await self.send(calls.rollout_command(model, verb, why))
+
+    async def rollout_history(self, model: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        """Who changed what of rollouts, when and why, the newest first; of one model or of all."""
+        return await self.send(calls.rollout_history(model, limit))
+
+    async def bad_versions(self) -> list[dict[str, Any]]:
+        """Versions that were taken back, and are not rolled out again by themselves."""
+        return await self.send(calls.bad_versions())
+
+    async def verdict(self, model: str, version: str = "") -> dict[str, Any]:
+        """``pass``, ``fail`` or ``not yet`` on a version, by what its rollout has found out."""
+        return await self.send(calls.verdict(model, version))
+
+    async def feedback(
+        self,
+        id: str,  # noqa: A002
+        outcome: Any = None,
+        *,
+        correct: bool | None = None,
+        model: str = "",
+    ) -> dict[str, int]:
+        """What came true of the request ``id``, or whether its answer was right.
+
+        Tells how many labels were ``counted``, and how many are of ``unknown`` requests.
+        """
+        return await self.send(calls.feedback([calls.label(id, outcome, correct, model)]))
+
+    async def feedback_batch(self, labels: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """The same for up to 10,000 requests: ``[{"id": "42", "outcome": 7}, …]``."""
+        return await self.send(calls.feedback(labels))
 
     async def samples(self, model: str, version: str = "") -> list[Tensors]:
         """The inputs of the last requests that the model has kept, where its ``[record]`` says so.

@@ -46,7 +46,12 @@ def _get(path: str, read: Callable[[Answer], T]) -> Call[T]:
 
 def _post(path: str, body: Mapping[str, Any], read: Callable[[Answer], T]) -> Call[T]:
     headers = {"Content-Type": "application/json"}
-    return Call(method="POST", path=path, read=read, headers=headers, body=orjson.dumps(body))
+    return Call(method="POST", path=path, read=read, headers=headers, body=_dumps(body))
+
+
+def _dumps(body: Mapping[str, Any]) -> bytes:
+    """Scalars and arrays of NumPy are as good as Python's."""
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def live() -> Call[bool]:
@@ -112,6 +117,60 @@ def bill(
     asked = {"by": keys, "since": since, "until": until or None, "model": model, "tenant": tenant}
     given = urlencode({name: value for name, value in asked.items() if value is not None})
     return _get(f"/penstock/bill?{given}", _object)
+
+
+def _rollout(model: str, tail: str = "", **asked: str) -> str:
+    query = urlencode({name: value for name, value in asked.items() if value})
+    return f"/penstock/rollouts/{quote(model, safe='')}{tail}{'?' if query else ''}{query}"
+
+
+def rollouts() -> Call[list[dict[str, Any]]]:
+    """How every rollout stands: those that run, then those that have ended."""
+    return _get("/penstock/rollouts", lambda answer: _list(_object(answer), "rollouts"))
+
+
+def rollout(model: str) -> Call[dict[str, Any]]:
+    """How a model's present or last rollout stands."""
+    return _get(_rollout(model), _object)
+
+
+def start_rollout(
+    model: str, version: str, why: str, force: bool, terms: Mapping[str, Any]
+) -> Call[dict[str, Any]]:
+    """Bring a version in; ``terms`` go over those in the model's ``[rollout]``."""
+    return _post(_rollout(model), {"version": version, "why": why, "force": force, **terms}, _object)
+
+
+def rollout_command(model: str, verb: str, why: str) -> Call[dict[str, Any]]:
+    """Pause, resume, promote or roll back."""
+    return _post(_rollout(model, f"/{quote(verb, safe='')}"), {"why": why}, _object)
+
+
+def rollout_history(model: str, limit: int) -> Call[list[dict[str, Any]]]:
+    """The audit log, of one model or of all."""
+    path = _rollout(model, "/history") if model else "/penstock/audit"
+    return _get(f"{path}?limit={limit}", lambda answer: _list(_object(answer), "changes"))
+
+
+def bad_versions() -> Call[list[dict[str, Any]]]:
+    """Versions that were taken back, of all models."""
+    return _get("/penstock/rollouts", lambda answer: _list(_object(answer), "bad"))
+
+
+def verdict(model: str, version: str) -> Call[dict[str, Any]]:
+    """What a rollout has found out of a version."""
+    return _get(_rollout(model, "/verdict", version=version), _object)
+
+
+def feedback(labels: Sequence[Mapping[str, Any]]) -> Call[dict[str, int]]:
+    """What came true of requests."""
+    return _post("/v1/feedback", {"labels": list(labels)}, _object)
+
+
+def label(id: str, outcome: Any, correct: bool | None, model: str) -> dict[str, Any]:  # noqa: A002
+    """What came true of one request."""
+    given = {"id": id, "outcome": outcome, "correct": correct, "model": model or None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def samples(model: str, version: str) -> Call[list[Tensors]]:
