@@ -45,7 +45,8 @@ class Bets(Struct):
     def add(self, gains: Floats) -> None:
         """Log factors of each bet, and whether that settles it."""
         self.logs += gains
-        if not self.settled and self.wealth() >= self.limit:
+        most = float(self.logs.max()) + log(len(self.logs))  # the reserve, 1 at most, does not double that
+        if not self.settled and most >= self.limit - log(2) and self.wealth() >= self.limit:
             self.settled = True
 
     def progress(self) -> float:

@@ -154,6 +154,10 @@ class Judge:
 
     def fold(self, seen: Requests) -> None:
         """Takes requests in; microseconds for hundreds at a time, and no more often than looks are wanted."""
+        drawn = (seen.odds > 0) & (seen.odds < 1)
+        if not drawn.all():
+            self._state.sketch.add(_stable(_some(seen, ~drawn)))
+            seen = _some(seen, drawn)
         if not len(seen):
             return
         state = self._state
@@ -170,9 +174,7 @@ class Judge:
 
     def _note(self, seen: Requests, coins: Coins) -> None:
         self._state.requests += int(coins.totals[1::2].sum())
-        odds = float(seen.odds[-1])
-        if 0 < odds < 1:
-            self._state.odds = odds
+        self._state.odds = float(seen.odds[-1])
 
     def _fold_latencies(
         self, seen: Requests, coins: Coins, units: Units | None, single: Bools | None
@@ -180,18 +182,17 @@ class Judge:
         state = self._state
         state.sketch.refresh()
         kept = ~(seen.cold | np.isnan(seen.seconds))
-        stable = kept & ~seen.candidate & ~seen.failed
         if not kept.all():
-            seen, coins = _some(seen, kept)
+            seen = _some(seen, kept)
+            coins = Coins(seen.candidate, seen.odds)
             units = None if units is None else units[kept]
             single = None if single is None else single[kept]
-            stable = stable[kept]
         for slow, name in zip(state.sketch.thresholds, SHARES, strict=True):
             if name in state.latencies:
                 state.latencies[name].fold(seen.seconds, seen.candidate, coins, slow, units, single)
         if "seconds" in state.windows:
             state.windows["seconds"].add(seen.seconds, seen.candidate)
-        state.sketch.add(seen.seconds[stable])
+        state.sketch.add(_stable(seen))
 
     def _fold_means(self, seen: Requests, single: Bools | None) -> None:
         state = self._state
@@ -314,6 +315,10 @@ def _values(name: str) -> str:
     return MEANS.get(name, "seconds")
 
 
-def _some(seen: Requests, kept: Bools) -> tuple[Requests, Coins]:
-    columns = {name: getattr(seen, name)[kept] for name in seen.__struct_fields__}
-    return Requests(**columns), Coins(columns["candidate"], columns["odds"])
+def _some(seen: Requests, kept: Bools) -> Requests:
+    return Requests(**{name: getattr(seen, name)[kept] for name in seen.__struct_fields__})
+
+
+def _stable(seen: Requests) -> Floats:
+    """Latencies that make the thresholds: failures are slow, but say nothing of how long an answer takes."""
+    return seen.seconds[~(seen.candidate | seen.failed | seen.cold | np.isnan(seen.seconds))]

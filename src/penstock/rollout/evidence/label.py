@@ -1,7 +1,7 @@
 """The label e-process: given an error (a slow request, a wrong answer), which arm did it come from?
 
 By lot it comes from the candidate with the odds of its assignment, whatever the base rate, the time of day
-or a burst that both arms share; so each event is a coin of known bias to bet on (docs/rollout.md).
+or a burst that both arms share; so each event is a coin of known bias to bet on.
 """
 
 from functools import lru_cache

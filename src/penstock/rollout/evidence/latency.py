@@ -76,11 +76,11 @@ class Latency(Struct):
         seen = coins.totals
         if single is not None:
             over, candidate, seen = over & single, candidate & single, coins.count(single)
-        rows = np.zeros((len(coins.odds), self.counted.counts.shape[1]))
+        rows = np.zeros((len(coins.odds), COLUMNS))
         rows[:, :2], rows[:, 2:4] = coins.count(over).reshape(-1, 2), seen.reshape(-1, 2)
         mine = np.flatnonzero(candidate)
         gaps = np.searchsorted(TIMES, seconds[mine] / slow)
-        np.add.at(rows, (coins.code[mine] // 2, 4 + gaps), 1)
+        np.add.at(rows, (0 if coins.which is None else coins.which[mine], 4 + gaps), 1)
         self.counted.add(coins, rows)
 
     def needs(self, odds: float, sketch: Sketch, slow: float) -> float:
@@ -91,9 +91,9 @@ class Latency(Struct):
             return known(self.name, self.target)
         base = sketch.over(slow)
         worth = 10 / max(base, 1e-6)  # a prior of ten events, as if the candidate were the stable version
-        stable = self.counted.counts[:, 4 + int(np.searchsorted(TIMES, self.target)) + 1 :].sum()
+        beyond = self.counted.table[:, 4 + int(np.searchsorted(TIMES, self.target)) + 1 :].sum()
         ours = float(self.counted.totals[3])
-        rate = (sketch.over(slow * self.target) * worth + stable) / (worth + ours)
+        rate = (sketch.over(slow * self.target) * worth + beyond) / (worth + ours)
         return until(self.passing, label.growth("down", 1.0, odds, rate, base))
 
     def stand(self, odds: float, sketch: Sketch, slow: float) -> Stand:

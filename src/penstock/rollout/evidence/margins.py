@@ -26,7 +26,7 @@ Over the noise between replicas (about 3 %), so that a good version on a slower 
 
 
 class Tier(NamedTuple):
-    """What so much traffic can certify, stage by stage; a table of simulated figures is in docs/rollout.md."""
+    """What so much traffic can certify, stage by stage (simulated)."""
 
     rate: float
     """Requests a second from which it holds."""

@@ -1,7 +1,6 @@
 """Bets on a difference of means: of what a request costs, in money or energy."""
 
 from math import exp, inf, nan
-from typing import TypeAlias
 
 import numpy as np
 from msgspec import Struct, field
@@ -19,11 +18,9 @@ CLIP = 10.0
 MEMORY = 0.0005
 """Weight of one more value in the running mean."""
 BLOCK = 128
-"""Factors between 0.052 and 9.5 that are multiplied before a logarithm is taken: no double over- or underflows."""
+"""Factors between 0.05 and 9.5 that are multiplied before a logarithm is taken, within a double."""
 SPREAD = 50.0
-"""Variance for which the interval is tightest, over what it takes: some hundreds of requests (``interval``)."""
-
-Pair: TypeAlias = tuple[float, float]
+"""Variance for which the interval is tightest, over what it takes: some hundreds of requests."""
 
 
 class Mean(Struct):
@@ -44,7 +41,7 @@ class Mean(Struct):
     fresh: int = 0
     held: int = 0
     drift: Floats = field(default_factory=lambda: np.zeros(3))
-    """Of this stage: the candidate's requests; of both arms', sum and sum of squares of what a pass bets on."""
+    """Of this stage: the candidate's requests; sum and sum of squares of what a pass bets on."""
     sums: Floats = field(default_factory=lambda: np.zeros(6))
     """For the interval, in units of the mean (``_moments``)."""
     seen: int = 0
@@ -57,26 +54,23 @@ class Mean(Struct):
             self.sums, self.seen = np.zeros(6), 0
 
     def fold(self, values: Floats, candidate: Bools, odds: Floats) -> None:
-        """Values of a chunk, none of them nan."""
+        """Values of a chunk, none of them nan, with odds between 0 and 1."""
         self._refresh()
         if self.mean > 0:
             self._bet(values, candidate, odds)
         self._wait(values[~candidate])
 
     def _bet(self, values: Floats, candidate: Bools, odds: Floats) -> None:
-        values = np.minimum(np.maximum(values / self.mean, 0.0), CLIP * self.margin)
-        lot = np.where((odds > 0) & (odds < 1), candidate - odds, 0.0)
-        odds = np.clip(odds, 1e-9, 1 - 1e-9)
-        z = lot * (_over(values, candidate, self.margin) - 1)
+        values = np.maximum(values / self.mean, 0.0)
+        lot = candidate - odds
         bound = np.maximum((CLIP - 1) * odds, 1 - odds)
-        self.against.add(_gains(z / bound, STAKES))
+        self.against.add(_gains(_over(values, candidate, self.margin) * lot / bound, STAKES))
         if self.target is not None:
-            z = lot * (_over(values, candidate, self.target) - 1)
             bound = np.maximum((CLIP - 1) * (1 - odds), odds)
-            z /= -bound
+            z = _over(values, candidate, self.target) * -lot / bound
             self.passing.add(_gains(z, HARDER * STAKES))
             self.drift += candidate.sum(), z.sum(), z @ z
-        self.sums += _moments(values, candidate, odds)
+        self.sums += _moments(np.minimum(values, CLIP * self.margin), candidate, odds)
         self.seen += int(candidate.sum())
 
     def _wait(self, values: Floats) -> None:
@@ -95,7 +89,7 @@ class Mean(Struct):
         self.waiting, self.fresh = 0.0, 0
 
     def needs(self) -> float:
-        """More requests of the candidate until it passes, by what this stage has shown; inf if it does not."""
+        """More requests of the candidate until it passes, by what this stage has shown."""
         count, total, squares = self.drift
         if count < 30 or self.target is None:
             return inf
@@ -148,7 +142,8 @@ RATIOS = np.exp(np.linspace(-2.4, 2.4, 481))
 
 
 def _over(values: Floats, candidate: Bools, margin: float) -> Floats:
-    return np.minimum(np.where(candidate, values / margin, values), CLIP)
+    """How far the values are over the mean, clipped, the candidate's over its margin."""
+    return np.minimum(np.where(candidate, values / margin, values), CLIP) - 1
 
 
 def _gains(z: Floats, stakes: Floats) -> Floats:

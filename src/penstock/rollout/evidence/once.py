@@ -29,7 +29,7 @@ class Once(Struct):
 
     def first(self, units: Units) -> Bools:
         """Which of these are to be counted: the first of each caller; all whose unit is 0."""
-        counted = units == 0
+        counted: Bools = units == 0
         back = np.flatnonzero(~counted)
         if not len(back) or self.count >= MOST:
             return counted

@@ -13,7 +13,7 @@ from penstock.rollout.evidence.stand import Stand
 BINS = 256
 """Classes beyond share bins."""
 LEAST = 0.01
-"""Part of all answers by which a class has to become more or less common: rare ones may change by any ratio."""
+"""Part of all answers by which a class has to become more or less common."""
 WIDTH = len(UP) + len(DOWN)
 SIDES: tuple[tuple[Side, slice], ...] = (("up", slice(0, len(UP))), ("down", slice(len(UP), WIDTH)))
 

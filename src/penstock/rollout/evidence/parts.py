@@ -1,4 +1,4 @@
-"""Bets on how much more often the candidate answers otherwise than the stable version does when asked twice."""
+"""Bets on how much more often the candidate answers otherwise than stable does when asked twice."""
 
 from math import inf
 
@@ -23,7 +23,7 @@ class Parts(Struct):
     the candidate differs by that part more at most, in every hour, whatever the control does then.
     So it holds for a stable version that is not deterministic, with no coin thrown in for the part; with
     such a coin (a fair-coin test against the control or the part) a version that agrees in 97 instead of
-    99 % takes twice as many pairs to find, as the coin's own luck has to be waited out (docs/rollout.md).
+    99 % takes twice as many pairs to find, as the coin's own luck has to be waited out.
     """
 
     allowed: float
@@ -48,7 +48,7 @@ class Parts(Struct):
         if self.target is None:
             return inf
         worth = 100.0  # pairs without a difference, so that the first few say little
-        rates = (self.counts + (0, 0, worth)) / (self.counts.sum() + worth)
+        rates = (self.counts + np.array((0, 0, worth))) / (self.counts.sum() + worth)
         return until(self.passing, rates @ down(self.target))
 
     def stand(self) -> Stand:

@@ -14,7 +14,7 @@ from penstock.rollout.evidence.stand import Stand
 from penstock.rollout.evidence.tally import Tally, rates, ratio, tally
 
 SLIGHT = 0.002
-"""Difference of error rates that no pass has to exclude: where errors are rare, even twice as many are rare."""
+"""Difference of rates that no pass has to exclude: where errors are rare, twice as many are rare too."""
 WIDEST = 5.0
 """Ratio of error rates that is too much however rare they are."""
 RARER = np.array((0.001, 0.2, 0.5))
@@ -37,7 +37,7 @@ class Rate(Struct):
     passing: Bets
     clean: Bets
     ratio: float
-    """That a pass excludes now, fixed before a chunk is judged: the target, or wider where events are rare."""
+    """That a pass excludes, fixed before a chunk is judged: the target, or wider where events are rare."""
     counted: Tally = field(default_factory=tally)
     once: Once = field(default_factory=Once)
     events: int = 0

@@ -43,18 +43,22 @@ class Requests(Struct, frozen=True):
 class Coins:
     """Which coins a chunk of requests was assigned by, and how each fell."""
 
-    __slots__ = ("code", "odds", "totals")
+    __slots__ = ("candidate", "odds", "totals", "which")
 
     def __init__(self, candidate: Bools, odds: Floats) -> None:
-        """Odds are the same for most of a chunk, so what depends on them alone is worked out once for each."""
+        """Odds are the same for most of a chunk; what depends on them alone is worked out once for each."""
+        self.candidate = candidate
+        self.which: Ints | None = None
         if len(odds) and odds.min() == odds.max():
             self.odds: Floats = odds[:1]
-            self.code: Ints = candidate.astype(np.int64)
         else:
-            self.odds, which = np.unique(odds, return_inverse=True)
-            self.code = 2 * which.astype(np.int64) + candidate
-        self.totals = self.count(slice(None))
+            self.odds, self.which = np.unique(odds, return_inverse=True)
+        self.totals = self.count(np.ones(len(odds), np.bool_))
 
-    def count(self, events: Bools | slice) -> Floats:
+    def count(self, events: Bools) -> Floats:
         """Events by odds and arm, [2 × odds]: stable's and the candidate's of the lowest odds first."""
-        return np.bincount(self.code[events], minlength=2 * len(self.odds)).astype(np.float64)
+        if self.which is None:
+            mine = np.count_nonzero(events & self.candidate)
+            return np.array((np.count_nonzero(events) - mine, mine), np.float64)
+        code = 2 * self.which[events] + self.candidate[events]
+        return np.bincount(code, minlength=2 * len(self.odds)).astype(np.float64)

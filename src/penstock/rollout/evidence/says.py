@@ -60,9 +60,7 @@ def _why(
     if verdict == "pass":
         return f"{_aim(name, target)} is proven"
     if speed <= 0:
-        return (
-            f"no {COUNTED.get(name, 'requests')} of the new version come, and without them nothing is proven"
-        )
+        return f"no {COUNTED.get(name, 'requests')} of the new version come: no traffic is no evidence"
     if needs is None:
         return _stuck(name, target, stand)
     counted = COUNTED.get(name, "requests")

@@ -5,11 +5,12 @@ that they would not disprove.
 """
 
 from math import log
+from typing import TypeAlias
 
 import numpy as np
 from msgspec import Struct
 
-from penstock.rollout.evidence.label import factors
+from penstock.rollout.evidence.label import Side, factors
 from penstock.rollout.evidence.requests import Coins, Floats
 
 LIMIT = log(1 / 0.025)
@@ -20,43 +21,55 @@ RATES = np.exp(np.linspace(-4.2, 4.2, 169))
 """Ratios of rates that the ends are looked for among: 1/67 to 67 in steps of 5 %."""
 TIMES = np.exp(np.linspace(-2.1, 2.1, 169))
 """Ratios of latencies: 1/8 to 8 in steps of 2.5 %."""
-Ends = tuple[float | None, float | None]
+SIDES: tuple[Side, Side] = ("up", "down")
+Ends: TypeAlias = tuple[float | None, float | None]
 
 
 class Tally(Struct):
     """Columns of counts by odds; the first four: stable's events and the candidate's, requests of each."""
 
-    odds: Floats
-    counts: Floats
+    columns: int
+    odds: list[float] = []
+    counts: list[Floats] = []
+    """For each of the odds, [columns]."""
 
     def add(self, coins: Coins, counts: Floats) -> None:
         """Counts by the odds of these coins, [odds, columns]."""
+        for odds, row in zip(coins.odds.tolist(), counts, strict=True):
+            self.counts[self._place(odds)] += row
+
+    def _place(self, odds: float) -> int:
+        if odds in self.odds:
+            return self.odds.index(odds)
         if len(self.odds) < MOST:
-            new = np.setdiff1d(coins.odds, self.odds)[: MOST - len(self.odds)]
-            if len(new):
-                self.odds = np.append(self.odds, new)
-                self.counts = np.append(self.counts, np.zeros((len(new), self.counts.shape[1])), axis=0)
-        nearest = np.abs(self.odds - coins.odds[:, None]).argmin(axis=1)
-        np.add.at(self.counts, nearest, counts)
+            self.odds.append(odds)
+            self.counts.append(np.zeros(self.columns))
+            return len(self.odds) - 1
+        return min(range(MOST), key=lambda at: abs(self.odds[at] - odds))
+
+    @property
+    def table(self) -> Floats:
+        """[odds, columns]"""
+        return np.array(self.counts).reshape(-1, self.columns)
 
     @property
     def totals(self) -> Floats:
         """Stable's events, the candidate's, requests of each, under all odds."""
-        return np.asarray(self.counts[:, :4].sum(axis=0))
+        return np.asarray(self.table[:, :4].sum(axis=0))
 
     def expected(self) -> float:
         """Events of the candidate if it had the stable's rate under each odds."""
-        events, _, stable, candidate = self.counts.T[:4]
+        events, _, stable, candidate = self.table.T[:4]
         return float((events * candidate / np.maximum(stable, 1)).sum())
 
 
 def tally(columns: int = 4) -> Tally:
-    return Tally(np.zeros(0), np.zeros((0, columns)))
+    return Tally(columns)
 
 
 def ratio(counted: Tally) -> float | None:
     """Of the candidate's rate to the stable's (Mantel and Haenszel: as if weighed under each odds apart)."""
-    events, mine, stable, candidate = counted.counts.T[:4]
+    events, mine, stable, candidate = counted.table.T[:4]
     requests = np.maximum(stable + candidate, 1)
     below = float((events * candidate / requests).sum())
     return float((mine * stable / requests).sum()) / below if below else None
@@ -66,12 +79,8 @@ def rates(counted: Tally) -> Ends:
     """(low, high) of the ratio of rates, at 95 % whenever one looks."""
     if not len(counted.odds):
         return None, None
-    events = counted.counts[:, :2].ravel()
-    return _ends(
-        RATES,
-        events @ factors("up", RATES, counted.odds),
-        events @ factors("down", RATES, counted.odds),
-    )
+    events, odds = counted.table[:, :2].ravel(), np.array(counted.odds)
+    return _ends(RATES, events @ factors("up", RATES, odds), events @ factors("down", RATES, odds))
 
 
 def times(counted: Tally) -> tuple[float | None, Ends]:
@@ -83,9 +92,9 @@ def times(counted: Tally) -> tuple[float | None, Ends]:
     """
     if not len(counted.odds):
         return None, (None, None)
-    over = counted.counts[:, :3:-1].cumsum(axis=1)[:, ::-1][:, 1:]  # [odds, ratios]
-    stable = counted.counts[:, 0]
-    up, down = (factors(side, 1.0, counted.odds) for side in ("up", "down"))
+    over = counted.table[:, :3:-1].cumsum(axis=1)[:, ::-1][:, 1:]  # [odds, ratios]
+    stable = counted.table[:, 0]
+    up, down = (factors(side, 1.0, np.array(counted.odds)) for side in SIDES)
     ends = _ends(
         TIMES,
         over.T @ up[1::2] + stable @ up[::2],

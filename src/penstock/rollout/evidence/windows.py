@@ -1,7 +1,7 @@
-"""Paired windows: the candidate beside a fresh baseline of the same share, where single replicas have bad moments.
+"""Paired windows: the candidate beside a fresh baseline of the same share.
 
-A burst that hits one replica alone breaks tests on single requests (a tenth to a half of good versions are
-taken back); within each ten seconds it may hit either, so the sign of the difference is a fair coin.
+A burst that hits one replica alone breaks tests on single requests (a tenth to a half of good versions
+are taken back); within each ten seconds it may hit either, so the sign of the difference is a fair coin.
 """
 
 from math import exp, inf, log
