@@ -9,9 +9,11 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
+from math import nan
 from pathlib import Path
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
@@ -25,6 +27,7 @@ from penstock.dashboard.history import History
 from penstock.dashboard.stream import Hub
 from penstock.dashboard.words import Hello, May
 from penstock.doors import access, billing
+from penstock.doors import rollouts as rolling
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys, key_of
 from penstock.doors.extensions import NAME
@@ -36,6 +39,9 @@ from penstock.metering.meter import Meter
 from penstock.metering.shelf import open_shelf
 from penstock.metering.survey import Terms, survey, tell
 from penstock.repository.local import LocalStore
+from penstock.rollout.controller import Controller
+from penstock.rollout.store import open_state
+from penstock.rollout.witness import Rates
 from penstock.serving import budgeted
 from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
@@ -43,6 +49,9 @@ from penstock.serving.lifecycle import Lifecycle
 from penstock.serving.memory import Rules
 from penstock.settings import Memory, Settings, check_exposure
 from penstock.settings import Server as Listening
+
+if TYPE_CHECKING:
+    from penstock.doors.v2_grpc import Door as V2Door
 
 log = logging.getLogger("penstock.server")
 
@@ -70,6 +79,7 @@ class Server:
         """A thread that waits for a disk was left behind; the process cannot end by itself."""
         self.ledger = Ledger()
         self._keys = Keys(settings.keys)
+        self._handed_on: frozenset[str] = frozenset()
         self.budgets = Budgets(settings.budgets, settings.price.currency)
         for tenant in self._keys.tenants:
             self.budgets.of(tenant)  # before a header's names take all purses
@@ -85,6 +95,7 @@ class Server:
             settle=watch.settle_s,
             rules=_rules(settings.memory),
         )
+        self.rollouts = Controller(self.catalog, self.models, self.ledger, self._rates, self._hand_on)
         gateway = Gateway(self.catalog, self.ledger.refused, self.models.cold)
         answering = budgeted.wrap(gateway, self.budgets, self.ledger.refused)
         self._traced = trace.wrap(answering, settings.trace.otlp)
@@ -97,6 +108,7 @@ class Server:
             self.meter.totals,
             source=self._price_from,
             standings=self.budgets.status,
+            rollouts=self.rollouts.shown,
         )
         self._hub = Hub(feed)
         self._http = HttpDoor(
@@ -108,7 +120,7 @@ class Server:
             self.meter,
             settings.meter.tenant_header,
         )
-        self._stop_grpc: Callable[[float], Awaitable[None]] | None = None
+        self._grpc: V2Door | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
     def _app(self) -> Starlette:
@@ -119,6 +131,7 @@ class Server:
             [
                 *page.routes(self._hub, history, self._greet, self._may),
                 *billing.routes(self.meter.bill, self._price_from),
+                *rolling.routes(self.rollouts, self._who),
             ],
         )
 
@@ -128,12 +141,16 @@ class Server:
         try:
             await self._start()
         except BaseException:
+            await self.rollouts.stop()
             await self._stop_meter()
             raise
 
     async def _start(self) -> None:
         listening = self.settings.server
+        state = await asyncio.to_thread(open_state, self.settings.meter, self.settings.repository)
+        await self.rollouts.open(state)
         await self.models.start(watching=self.settings.watch.enabled)
+        self.rollouts.run()
         self._expire()
         try:
             self.http_port = await self._http.start(listening.host, listening.http_port, _tls(listening))
@@ -190,6 +207,29 @@ class Server:
             return "infer"
         return "admin"
 
+    def _who(self, headers: Mapping[str, str]) -> str:
+        """Who changes a rollout, as the audit log names him."""
+        if not self._keys:
+            return "anyone"
+        key = key_of(headers.get("authorization"), headers.get("x-api-key"))
+        return self._keys.require(key, "admin") or "admin"
+
+    def _rates(self) -> Rates:
+        """Of the meter; without a price a query costs core-seconds."""
+        rates = self.meter.tariff.marginal
+        joules = (rates.cpu_joules, rates.gpu_joules)
+        return Rates(
+            1.0 if rates.cpu_money is None else rates.cpu_money,
+            1.0 if rates.gpu_money is None else rates.gpu_money,
+            *(nan if each is None else each.mid for each in joules),
+        )
+
+    def _hand_on(self, headers: frozenset[str]) -> None:
+        self._handed_on = headers
+        self._http.hand_on(headers)
+        if self._grpc is not None:
+            self._grpc.hand_on(headers)
+
     async def _start_grpc(self, listening: Listening) -> None:
         from penstock.doors import v2_grpc
 
@@ -202,9 +242,11 @@ class Server:
         )
         host = f"[{listening.host}]" if ":" in listening.host else listening.host
         address = f"{host}:{listening.grpc_port}"
-        door = await v2_grpc.start([address], self.handler, self.models, self._keys, options, self.meter)
-        self.grpc_port = door.port
-        self._stop_grpc = door.stop
+        self._grpc = await v2_grpc.start(
+            [address], self.handler, self.models, self._keys, options, self.meter
+        )
+        self.grpc_port = self._grpc.port
+        self._grpc.hand_on(self._handed_on)
 
     async def stop(self) -> None:
         """Stop accepting, answer everything accepted (for ``drain_s`` at most), close the models."""
@@ -212,9 +254,10 @@ class Server:
         self.models.lame()
         await self._hub.close()
         stopping: list[Awaitable[None]] = [self._http.drain(listening.lame_duck_s, listening.drain_s)]
-        if self._stop_grpc is not None:
-            stopping.append(self._stop_grpc(listening.drain_s))
+        if self._grpc is not None:
+            stopping.append(self._grpc.stop(listening.drain_s))
         await asyncio.gather(*stopping)
+        await self.rollouts.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(listening.drain_s):
                 await self.models.close()

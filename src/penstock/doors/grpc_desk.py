@@ -15,6 +15,11 @@ class Desk:
     def __init__(self, keys: Keys, tenant_header: str = "") -> None:
         self._keys = keys
         self._header = tenant_header.lower()
+        self._wanted: frozenset[str] = frozenset()
+
+    def hand_on(self, headers: frozenset[str]) -> None:
+        """Metadata of these names (lower case) becomes tags ``header:name`` from now on."""
+        self._wanted = headers
 
     def admit(self, metadata: Iterable[tuple[str, str | bytes]], role: Role | None) -> dict[str, str]:
         """The caller's tags; raises Unauthenticated or Forbidden unless the key has ``role``."""
@@ -23,6 +28,8 @@ class Desk:
         if role is not None:
             tenant = self._keys.require(key_of(said.get("authorization"), said.get("x-api-key")), role)
         tags = {name: said[name] for name in _TAGS if name in said}
+        for name in self._wanted & said.keys():
+            tags[f"header:{name}"] = cleaned(said[name])
         if self._header and not tenant:
             tenant = cleaned(said.get(self._header, ""))
         return tags | {"tenant": tenant} if tenant else tags

@@ -49,12 +49,18 @@ class HttpDoor:
         self._app = app
         self._signature = signature
         self._tenant_header = tenant_header.lower().encode()
+        self._wanted: tuple[tuple[bytes, str], ...] = ()
         self._tls: ssl.SSLContext | None = None
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
+
+    def hand_on(self, headers: frozenset[str]) -> None:
+        """These headers (lower case) become tags ``header:name`` from now on."""
+        self._wanted = tuple((name.encode(), f"header:{name}") for name in sorted(headers))
+        self.heads.clear()
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port, which the system chose if 0 was asked for."""
@@ -152,6 +158,9 @@ class HttpDoor:
 
     def _tags(self, headers: Headers, tenant: str) -> dict[str, str]:
         tags = {name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers}
+        for name, tag in self._wanted:
+            if name in headers:
+                tags[tag] = cleaned(headers[name].decode(errors="replace"))
         if self._tenant_header and not tenant:
             tenant = cleaned(headers.get(self._tenant_header, b"").decode(errors="replace"))
         return tags | {"tenant": tenant} if tenant else tags

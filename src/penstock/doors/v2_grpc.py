@@ -99,8 +99,9 @@ class Drain:
 class Door:
     """A running server; ``port`` is the first address's own."""
 
-    def __init__(self, server: grpc.aio.Server, port: int, drain: Drain) -> None:
+    def __init__(self, server: grpc.aio.Server, port: int, drain: Drain, desk: Desk) -> None:
         self.port = port
+        self.hand_on = desk.hand_on
         self._server = server
         self._drain = drain
 
@@ -126,10 +127,10 @@ async def start(
 ) -> Door:
     """Listen on every ``host:port``; port 0 takes a free one. Raises BadSetting where that fails."""
     options = options or Options()
-    drain = Drain()
+    drain, desk = Drain(), Desk(keys, options.tenant_header)
     server = grpc.aio.server(
         handlers=(
-            _inference(Plane(handler, models, till or NullTill()), Desk(keys, options.tenant_header), drain),
+            _inference(Plane(handler, models, till or NullTill()), desk, drain),
             _health(models, drain.stopping),
         ),
         options=(
@@ -141,7 +142,7 @@ async def start(
     )
     ports = [_listen(server, address, options) for address in addresses]
     await server.start()
-    return Door(server, ports[0], drain)
+    return Door(server, ports[0], drain, desk)
 
 
 def _listen(server: grpc.aio.Server, address: str, options: Options) -> int:

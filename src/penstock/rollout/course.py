@@ -145,7 +145,7 @@ def _load(course: Course, seen: Seen) -> Decision:
 
 def _stay_or_go(course: Course, seen: Seen, failed: Sequence[Guard]) -> Decision:
     stage = course.stages[course.stage]
-    spent = seen.now - (stage.began or seen.now)
+    spent = seen.now - stage.began if stage.began is not None else 0.0
     if course.kind in ONLY_TOLD:
         told = f"; {failed[0].why}" if failed else ""
         return [], replace(course, says=f"runs until it is told to promote or to roll back{told}")

@@ -46,6 +46,8 @@ class Witness:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.rates = Rates()
+        self.costs = True
+        """Whether what runs cost is evidence."""
         self.flight: set[Relay] = set()
         """Requests on their way."""
         self.stable = self.candidate = 0
@@ -115,6 +117,8 @@ class Witness:
     def worth(self, timing: Timing) -> tuple[float, float]:
         """Money (or core-seconds) and joules of one run."""
         rates = self.rates
+        if not self.costs:
+            return nan, nan
         if not timing.gpu:
             return timing.cpu * rates.cpu, timing.cpu * rates.cpu_joules
         return (

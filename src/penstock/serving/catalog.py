@@ -95,10 +95,14 @@ class Catalog:
 
     def choose(self, model: str, version: str) -> None:
         """Have this version answer requests that name none, as long as it serves; empty: the newest."""
-        self._chosen[model] = version
-        if not version:
-            del self._chosen[model]
+        self._chosen.pop(model, None)
+        if version:
+            self._chosen[model] = version
         self._swap(model)
+
+    def chosen(self, model: str) -> str:
+        """What ``choose`` was told last; empty for nothing."""
+        return self._chosen.get(model, "")
 
     def divide(self, model: str, division: Division | None) -> None:
         """Divide the requests that name no version, while both versions serve; None: no longer."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from time import monotonic
 from typing import Any
@@ -75,6 +75,8 @@ class Lifecycle:
         gateway = Gateway(catalog, ledger.refused, self.cold)
         self._supply = Supply(catalog, self._roster, self._residency, self.cold, gateway)
         self._staging = Staging(catalog, ledger, self._roster, self._residency, self._supply)
+        self.direct: Callable[[Mapping[str, ModelFolder]], Mapping[str, ModelFolder]] = dict
+        """Makes of a scan what is to be seen of it: rollouts say which versions are wanted."""
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
         self._closing = False
@@ -109,6 +111,14 @@ class Lifecycle:
         """Readiness goes red; everything else goes on."""
         self._closing = True
 
+    def look_again(self) -> None:
+        """Other versions are wanted than before."""
+        self._runner.wake()
+
+    def why_not(self, model: str, version: str) -> str:
+        """Why a version would not load; empty where nothing is known against it."""
+        return self._roster.failed.get((model, version), (None, ""))[1]
+
     async def _listen(self) -> None:
         async for _ in self._store.changes():
             self._runner.wake()
@@ -128,7 +138,7 @@ class Lifecycle:
         return scan, now
 
     async def _scan(self) -> tuple[Mapping[str, ModelFolder], watch.Memory, float]:
-        self._roster.saw(await asyncio.to_thread(self._store.scan))
+        self._roster.saw(self.direct(await asyncio.to_thread(self._store.scan)))
         self._tell()
         return self._roster.seen, self._runner.memory, monotonic()
 

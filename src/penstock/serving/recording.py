@@ -32,8 +32,7 @@ class Recording:
         taken = sum(map(_bytes, inputs.values()))
         if taken > self._bytes:
             return
-        kept = {name: array if _lasts(array, taken) else array.copy() for name, array in inputs.items()}
-        self._kept.append((kept, taken))
+        self._kept.append((kept(inputs, taken), taken))
         self._taken += taken
         while len(self._kept) > self._requests or self._taken > self._bytes:
             self._taken -= self._kept.popleft()[1]
@@ -41,6 +40,12 @@ class Recording:
     def inputs(self) -> list[Tensors]:
         """Of each request that is kept."""
         return [inputs for inputs, _ in self._kept]
+
+
+def kept(inputs: Tensors, size: int = 0) -> Tensors:
+    """The same, such that they last beyond the request; ``size`` is what they take, in bytes."""
+    size = size or sum(map(_bytes, inputs.values()))
+    return {name: array if _lasts(array, size) else array.copy() for name, array in inputs.items()}
 
 
 def _bytes(array: Array) -> int:

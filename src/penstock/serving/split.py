@@ -24,7 +24,9 @@ from penstock.serving.check import Check
 
 PULL = 0.05
 """How strongly the coin makes up for what it owes: weights hold within a few requests, whatever their
-number, while odds stay within a tenth of the weight."""
+number, while odds stay near the weight."""
+MOST_OWED = 10
+"""Requests owed from which on odds lean no further; so they have few values, which evidence is sorted by."""
 
 KeyOf: TypeAlias = Callable[[Request], str]
 
@@ -111,15 +113,17 @@ class Coin:
         self.weight = weight
         self._random = Random(seed).random
         self._owed = 0.0
-        self._pull = PULL * weight * (1.0 - weight)
-        self._least, self._most = weight / 2, (1.0 + weight) / 2
+        lean = PULL * weight * (1.0 - weight)
+        least, most = weight / 2, (1.0 + weight) / 2
+        owed = range(-MOST_OWED, MOST_OWED + 1)
+        self._odds = [min(max(weight + lean * each, least), most) for each in owed]
 
     def toss(self) -> tuple[float, bool]:
         """The odds, and whether it fell on the candidate."""
-        odds = self.weight + self._pull * self._owed
-        odds = min(max(odds, self._least), self._most)
+        owed = self._owed
+        odds = self._odds[round(min(max(owed, -MOST_OWED), MOST_OWED)) + MOST_OWED]
         chosen = self._random() < odds
-        self._owed += self.weight - chosen
+        self._owed = owed + self.weight - chosen
         return odds, chosen
 
 

@@ -1,0 +1,209 @@
+"""Copies of requests, run on both versions beside the answers that callers get, to compare what they say.
+
+A copy runs on the stable version once more and on the candidate; where the first already differs from what
+the caller got, the model itself is not steady, and the candidate is not to blame.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf, nan
+from random import Random
+from time import monotonic
+from typing import Protocol
+
+from msgspec import Struct
+
+from penstock.core.account import Account
+from penstock.core.errors import DeadlineExceeded, InstanceLost, Overloaded, PenstockError
+from penstock.core.ports import Executor
+from penstock.core.ticket import Ticket
+from penstock.core.types import Reply, Request, Tensors
+from penstock.rollout.compare import Comparison
+from penstock.rollout.witness import Row, Witness
+from penstock.serving.recording import kept
+from penstock.serving.split import finite
+
+log = logging.getLogger("penstock.rollout")
+
+MOST = 16
+"""Copies under way at once; what comes meanwhile is not copied."""
+INLINE = 1 << 16
+"""Bytes of an answer up to which comparing on the loop is cheaper than in a thread."""
+
+
+class Pair(Struct, frozen=True):
+    """The two executors that copies go to, and the accounts that they are charged to."""
+
+    stable: Executor
+    candidate: Executor
+    accounts: tuple[Account, Account]
+    priority: int
+    """The least urgent that there is."""
+
+
+class Judging(Protocol):
+    """What hears of comparisons (``evidence.judge.Judge``)."""
+
+    def compared(self, candidate_differs: Sequence[bool], control_differs: Sequence[bool], /) -> None: ...
+
+
+class Mirror:
+    """Lives on the event loop, at a witness's side."""
+
+    def __init__(
+        self,
+        pair: Callable[[], Pair | None],
+        judge: Judging,
+        comparison: Comparison,
+        alarm: Callable[[str, str], None],
+        *,
+        foreign: bool = False,
+        seed: bytes = b"",
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """``foreign``: the comparison is a user's own, and may take its time."""
+        self.part = 0.0
+        """Of the requests that are copied."""
+        self.timed = False
+        """Whether copies are evidence for latency and errors, too: no request goes to the candidate."""
+        self.count = 0
+        """Copies that ran."""
+        self.broken = ""
+        """Why the comparison failed last."""
+        self.running = 0
+        self._pair, self._judge, self._comparison = pair, judge, comparison
+        self._alarm, self._foreign = alarm, foreign
+        self._random = Random(seed + b"mirror").random
+        self._clock = clock
+
+    def offer(self, request: Request, reply: Reply, witness: Witness) -> None:
+        """An answer of the stable version that may be copied."""
+        if self.running >= MOST or self._random() >= self.part:
+            return
+        pair = self._pair()
+        if pair is None:
+            return
+        given = {name: array.copy() for name, array in reply.outputs.items()}
+        _Copy(self, witness, pair, kept(request.inputs), request.outputs, given).start()
+
+    def compare(self, given: Tensors, again: Reply | None, new: Reply | None) -> None:
+        """Let the judge know whether each differs from what the caller got."""
+        size = sum(array.nbytes for array in given.values())
+        if self._foreign or size > INLINE:
+            loop = asyncio.get_running_loop()
+            answers = tuple(
+                {name: array.copy() for name, array in reply.outputs.items()} if reply else None
+                for reply in (again, new)
+            )
+            loop.run_in_executor(None, self._differences, given, *answers).add_done_callback(self._compared)
+        else:
+            outputs = (reply.outputs if reply else None for reply in (again, new))
+            self._tell(self._differences(given, *outputs))
+
+    def _differences(self, given: Tensors, again: Tensors | None, new: Tensors | None) -> tuple[bool, bool]:
+        try:
+            differs = self._comparison
+            control = again is None or differs(given, again)
+            return new is None or differs(given, new), control
+        except Exception as error:
+            self.broken = str(error) or type(error).__name__
+            raise
+
+    def _compared(self, done: "asyncio.Future[tuple[bool, bool]]") -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._tell(done.result())
+        elif not done.cancelled():
+            log.warning("answers could not be compared: %s", self.broken)
+
+    def _tell(self, differ: tuple[bool, bool]) -> None:
+        self._judge.compared(*([each] for each in differ))
+
+    def alarm(self, guard: str, why: str) -> None:
+        """What acts at once."""
+        self._alarm(guard, why)
+
+    def toss(self) -> bool:
+        """Which of the two is asked first."""
+        return self._random() < 0.5
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return self._clock
+
+
+class _Copy:
+    """One request on both versions at once."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        witness: Witness,
+        pair: Pair,
+        inputs: Tensors,
+        outputs: tuple[str, ...],
+        given: Tensors,
+    ) -> None:
+        self._mirror, self._witness, self._pair = mirror, witness, pair
+        self._inputs, self._outputs, self._given = inputs, outputs, given
+        self._replies: dict[bool, Reply | None] = {}
+        self._rows: list[Row] = []
+
+    def start(self) -> None:
+        self._mirror.running += 1
+        first = self._mirror.toss()
+        for candidate in (first, not first):
+            self._ask(candidate)
+
+    def _ask(self, candidate: bool) -> None:
+        pair, began = self._pair, self._mirror.clock()
+        executor = pair.candidate if candidate else pair.stable
+        request = Request(
+            model="",
+            inputs=self._inputs,
+            outputs=self._outputs,
+            priority=pair.priority,
+            account=pair.accounts[candidate],
+        )
+        try:
+            ticket = executor(request)
+        except PenstockError as error:
+            self._heard(candidate, began, None, error)
+            return
+        if ticket.over:
+            self._heard(candidate, began, ticket.reply, ticket.error)
+        else:
+            ticket.then = partial(self._done, candidate, began)
+
+    def _done(self, candidate: bool, began: float, ticket: Ticket) -> None:
+        self._heard(candidate, began, ticket.reply, ticket.error)
+
+    def _heard(self, candidate: bool, began: float, reply: Reply | None, error: PenstockError | None) -> None:
+        took = self._mirror.clock() - began
+        if reply is not None and candidate and not finite(reply.outputs) and finite(self._given):
+            self._mirror.alarm("non-finite", "an answer to a copy held NaN or infinity")
+            error, reply = PenstockError("not finite"), None
+        if candidate and isinstance(error, InstanceLost):
+            self._mirror.alarm("crash", str(error))
+        if self._mirror.timed:
+            self._rows.append(self._row(candidate, took, reply, error))
+        self._replies[candidate] = reply
+        if len(self._replies) == 2:
+            self._end()
+
+    def _row(self, candidate: bool, took: float, reply: Reply | None, error: PenstockError | None) -> Row:
+        late = isinstance(error, DeadlineExceeded | Overloaded)
+        cost, joules = self._witness.worth(reply.timing) if reply else (nan, nan)
+        seconds = took if reply is not None else inf
+        return candidate, 0.5, seconds, error is not None and not late, late, cost, joules, 0, False
+
+    def _end(self) -> None:
+        mirror = self._mirror
+        mirror.running -= 1
+        mirror.count += 1
+        if self._rows:
+            self._witness.copied(self._rows)
+        again, new = self._replies[False], self._replies[True]
+        if again is not None or new is not None:
+            mirror.compare(self._given, again, new)

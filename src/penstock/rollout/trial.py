@@ -1,0 +1,203 @@
+"""One rollout that runs: its evidence, and its part in the way of requests."""
+
+from collections.abc import Callable
+from time import monotonic, time
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from penstock.core.types import Reply
+from penstock.metering.accounts import Accounts
+from penstock.rollout.compare import COMPARISONS, Bins, answer_of, comparison
+from penstock.rollout.course import Course
+from penstock.rollout.evidence.judge import Bound, Judge
+from penstock.rollout.evidence.requests import Requests
+from penstock.rollout.feedback import Kept, Memory
+from penstock.rollout.mirror import Mirror, Pair
+from penstock.rollout.opening import COSTS, costs
+from penstock.rollout.sticky import key_of
+from penstock.rollout.traffic import Traffic
+from penstock.rollout.witness import Rates, Witness
+from penstock.rollout.words import Guard
+from penstock.serving.catalog import Catalog, Live
+from penstock.serving.split import Division, Relay, Split
+
+COPIES = "(rollout)"
+"""The tenant that copies are charged to."""
+SAMPLED = 64
+"""Answers whose distribution is told the judge at once."""
+
+
+NO_COST = (
+    "a small share makes small batches, which cost more a query; cost is judged at 50 %, by copies alone, "
+    "or beside a baseline"
+)
+
+
+class Scene(Struct, frozen=True):
+    """What rollouts share."""
+
+    catalog: Catalog
+    accounts: Accounts
+    rates: Callable[[], Rates]
+    memory: Memory
+    """Of requests that feedback may come for."""
+    wake: Callable[[], None]
+    """Something happened that acts at once."""
+
+
+class Trial:
+    """Lives on the event loop; ``set`` it to its course's stage, and ``tick`` it now and then."""
+
+    def __init__(self, course: Course, scene: Scene, judge: Judge | None = None) -> None:
+        """``judge``: with what it knew before a restart. Raises BadSetting for a comparison that is none."""
+        terms = course.terms
+        targets = course.targets[0]
+        bounds = {name: Bound(alarm, targets.get(name)) for name, alarm in course.alarms.items()}
+        self.id = course.id
+        self.judge = judge or Judge(bounds, terms.risk, sticky=bool(terms.sticky))
+        self.hard: list[tuple[str, str]] = []
+        self.traffic = Traffic()
+        self._model, self._arms = course.model, (course.stable, course.candidate)
+        self._scene = scene
+        self._salt = course.id.encode()[:16]
+        self._key = key_of(terms.sticky)
+        self._begun = course.stage
+        self._division: Division | None = None
+        self.witness = Witness(self._fold, self._alarm, self._answered)
+        foreign = terms.compare not in COMPARISONS
+        compare = comparison(terms.compare, terms.tolerance)
+        self.mirror = Mirror(self._pair, self.judge, compare, self._alarm, foreign=foreign, seed=self._salt)
+        self._wanted = terms.mirror
+        self._bins = Bins() if "outputs" in course.alarms else None
+        self._binned: list[tuple[int, bool, float, int]] = []
+        self._restarts = (0, -1)
+
+    # -- what the controller sets --------------------------------------------------------------------
+
+    def set(self, course: Course) -> None:
+        """Divide the requests, and copy them, as the course has it; evidence begins anew with each stage."""
+        weight = course.weight / 100
+        if self._begun != course.stage:
+            self._begun = course.stage
+            self.witness.flush()
+            self.judge.begin(course.targets[course.stage])
+        self.witness.costs = costs(course.weight, course.terms)
+        self.mirror.timed = weight == 0
+        usual = 1.0 if weight == 0 else 0.05
+        part = usual if self._wanted is None else self._wanted
+        self.mirror.part = part if course.phase != "loading" and weight < 1 else 0.0
+        if self._division is None or self._division.weight != weight:
+            self._division = Division(*self._arms, weight, self.witness, self._key, self._salt)
+            self._scene.catalog.divide(self._model, self._division)
+
+    def end(self) -> None:
+        """Requests are divided no longer; those on their way come to their end."""
+        self.witness.flush()
+        self.mirror.part = 0.0
+        self._scene.catalog.divide(self._model, None)
+
+    # -- what it hears ---------------------------------------------------------------------------------
+
+    def _fold(self, requests: Requests) -> None:
+        self.judge.fold(requests)
+
+    def _alarm(self, guard: str, why: str) -> None:
+        self.hard.append((guard, why))
+        self._scene.wake()
+
+    def _answered(self, relay: Relay, reply: Reply) -> None:
+        request = relay.request
+        if request.id:
+            answer = answer_of(reply.outputs)
+            self._scene.memory.note(
+                request.id, self._model, self.id, relay.candidate, relay.odds, answer, time()
+            )
+        if not relay.candidate and self.mirror.part:
+            self.mirror.offer(request, reply, self.witness)
+        if self._bins is not None and 0 < relay.odds < 1:
+            self._bin(self._bins, relay, reply)
+
+    def _bin(self, bins: Bins, relay: Relay, reply: Reply) -> None:
+        if not relay.candidate:
+            bins.learn(reply.outputs)
+        at = bins.of(reply.outputs)
+        if at >= 0:
+            self._binned.append((at, relay.candidate, relay.odds, relay.unit))
+        if len(self._binned) >= SAMPLED:
+            self._tell_bins()
+
+    def _tell_bins(self) -> None:
+        if self._binned:
+            bins, candidate, odds, units = map(np.array, zip(*self._binned, strict=True))
+            self._binned = []
+            self.judge.answered(bins, candidate, odds, units.astype(np.uint64))
+
+    def label(self, kept: Kept, wrong: bool) -> None:
+        """What came true of a request, whenever that is known."""
+        units = np.array([kept.unit], np.uint64)
+        self.judge.labelled(np.array([wrong]), np.array([kept.candidate]), np.array([kept.odds]), units)
+
+    # -- now and then ----------------------------------------------------------------------------------
+
+    def tick(self, course: Course) -> None:
+        """Count what is late, ask the stable version for what takes too long, and fold what there is."""
+        now = monotonic()
+        self.witness.rates = self._scene.rates()
+        split = self._split()
+        for relay in self.witness.overdue(now, self.judge.threshold()):
+            if split is not None:
+                split.give_up(relay)
+        self.witness.flush()
+        self._tell_bins()
+        if self.traffic.due(now):
+            self.traffic.note(now, {"all": self.witness.seen, "copies": self.mirror.count})
+        self._look(course)
+
+    def _look(self, course: Course) -> None:
+        """Whether the candidate is well."""
+        live = self._live(course.candidate)
+        if live is None:
+            return
+        if live.executor.trouble:
+            self.hard.append(("health", live.executor.trouble))
+        mark, before = self._restarts
+        restarts = live.executor.restarts
+        if mark == id(live) and restarts > before:
+            self.hard.append(("crash", f"a process of version {course.candidate} ended"))
+        self._restarts = (id(live), restarts)
+
+    def verdicts(self, course: Course) -> tuple[Guard, ...]:
+        """Of every guard, at today's traffic."""
+        share = course.weight / 100
+        rate = self.traffic.rate("all") * share if share else self.traffic.rate("copies")
+        guards = self.judge.verdicts(rate)
+        if not self.witness.costs:
+            guards = tuple(
+                replace(guard, verdict="off", why=NO_COST, needs=None, needs_s=None)
+                if guard.name in COSTS and guard.verdict != "fail"
+                else guard
+                for guard in guards
+            )
+        return guards
+
+    def up(self, version: str) -> bool:
+        """Whether a version serves."""
+        return self._live(version) is not None
+
+    def _live(self, version: str) -> Live | None:
+        shelf = self._scene.catalog.table.get(self._model)
+        return shelf.versions.get(version) if shelf is not None else None
+
+    def _split(self) -> Split | None:
+        shelf = self._scene.catalog.table.get(self._model)
+        return shelf.split if shelf is not None else None
+
+    def _pair(self) -> Pair | None:
+        stable, candidate = (self._live(version) for version in self._arms)
+        if stable is None or candidate is None:
+            return None
+        accounts = tuple(self._scene.accounts.of(self._model, version, COPIES) for version in self._arms)
+        priority = min(live.state.spec.queue.max_priority for live in (stable, candidate))
+        return Pair(stable.executor, candidate.executor, accounts, priority)  # type: ignore[arg-type]
