@@ -236,8 +236,13 @@ def test_a_webhook_is_answered_by_the_status(rollouts, go, statuses):
             assert ask(rollouts, "GET", f"{URL}/digits/verdict{go}").status_code == status
 
 
-def test_a_webhook_that_only_tells_is_let_through(rollouts):
-    assert ask(rollouts, "POST", f"{URL}/digits/verdict", flagger("Failed")).status_code == 200
+@pytest.mark.parametrize("phase", ["Initialized", "Waiting", "WaitingPromotion", "Succeeded", "Failed", ""])
+def test_no_phase_lets_a_webhook_through(rollouts, phase):
+    """A hook before a run is sent with the phase in which the last one ended."""
+    assert ask(rollouts, "POST", f"{URL}/digits/verdict", flagger(phase)).status_code == 409
+
+
+def test_a_webhook_has_an_object_or_nothing(rollouts):
     assert ask(rollouts, "POST", f"{URL}/digits/verdict", b"").status_code == 409
     assert ask(rollouts, "POST", f"{URL}/digits/verdict", b"no").status_code == 400
 

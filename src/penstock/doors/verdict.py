@@ -5,6 +5,7 @@ https://argo-rollouts.readthedocs.io/en/stable/analysis/web/
 
 Flagger reads the status of its webhooks: 200 to 202 go on, anything else halts, and the body is logged.
 The hook ``rollback`` is the other way round: a success takes the canary back.
+The body names no hook, and its ``phase`` may be that of the last run, so the URL says what is asked.
 https://docs.flagger.app/usage/webhooks
 """
 
@@ -26,8 +27,6 @@ VALUES: Mapping[Word, int] = {"pass": 1, "not yet": 0, "fail": -1}
 GO: Mapping[Go, Sequence[Word]] = {"pass": ("pass",), "not-fail": ("pass", "not yet"), "fail": ("fail",)}
 HALT = 409
 """The status by which the caller is told not to go on."""
-SETTLED = ("Initializing", "Initialized", "Succeeded", "Failed", "Terminating", "Terminated")
-"""Flagger's phases in which nothing hangs on the answer: it tells, and does not ask."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -78,9 +77,9 @@ def unknown(model: str, version: str, bad: Sequence[Bad] = ()) -> Answer:
     return _bare(word, model, version, says)
 
 
-def goes(word: Word, go: Go, phase: str = "") -> int:
-    """The HTTP status for who goes on on ``go``, in a phase of Flagger's."""
-    return 200 if word in GO[go] or phase in SETTLED else HALT
+def goes(word: Word, go: Go) -> int:
+    """The HTTP status for who goes on on ``go``."""
+    return 200 if word in GO[go] else HALT
 
 
 def go_of(text: str) -> Go:
