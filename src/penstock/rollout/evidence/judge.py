@@ -284,6 +284,14 @@ class Judge:
             found["outputs"] = state.outputs.stand()
         return found
 
+    def alarmed(self) -> tuple[str, ...]:
+        """Guards that fail: for good, and known without the cost of ``verdicts``."""
+        state = self._state
+        found = [name for name, each in self._all if each.against.settled]
+        if state.outputs is not None and state.outputs.against.settled:
+            found.append("outputs")
+        return tuple(found)
+
     def threshold(self) -> float:
         """Seconds of age after which a running request is slow for every guard, however long it goes on.
 

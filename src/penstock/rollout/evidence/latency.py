@@ -80,7 +80,8 @@ class Latency(Struct):
         rows[:, :2], rows[:, 2:4] = coins.count(over).reshape(-1, 2), seen.reshape(-1, 2)
         mine = np.flatnonzero(candidate)
         gaps = np.searchsorted(TIMES, seconds[mine] / slow)
-        np.add.at(rows, (0 if coins.which is None else coins.which[mine], 4 + gaps), 1)
+        which = np.zeros_like(mine) if coins.which is None else coins.which[mine]
+        np.add.at(rows, (which, 4 + gaps), 1)
         self.counted.add(coins, rows)
 
     def needs(self, odds: float, sketch: Sketch, slow: float) -> float:

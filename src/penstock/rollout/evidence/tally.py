@@ -4,6 +4,7 @@ The bets that decide are elsewhere; here the same mixtures are turned round and 
 that they would not disprove.
 """
 
+from functools import lru_cache
 from math import log
 from typing import TypeAlias
 
@@ -75,12 +76,18 @@ def ratio(counted: Tally) -> float | None:
     return float((mine * stable / requests).sum()) / below if below else None
 
 
+@lru_cache(maxsize=64)
+def _turned(side: Side, odds: tuple[float, ...]) -> Floats:
+    """Log factors for all of ``RATES``, [ratios, 2 × odds, bets]."""
+    return factors(side, RATES, np.array(odds))
+
+
 def rates(counted: Tally) -> Ends:
     """(low, high) of the ratio of rates, at 95 % whenever one looks."""
     if not len(counted.odds):
         return None, None
-    events, odds = counted.table[:, :2].ravel(), np.array(counted.odds)
-    return _ends(RATES, events @ factors("up", RATES, odds), events @ factors("down", RATES, odds))
+    events, odds = counted.table[:, :2].ravel(), tuple(counted.odds)
+    return _ends(RATES, *(events @ _turned(side, odds) for side in SIDES))
 
 
 def times(counted: Tally) -> tuple[float | None, Ends]:
