@@ -1,6 +1,6 @@
 """A server that speaks to the page as Penstock does, with made-up figures and without Penstock.
 
-``python -m tests.dashboard.stage 100`` shows it to a browser.
+``python -m tests.dashboard.stage 100 8`` shows it to a browser, with so many models and rollouts.
 """
 
 import json
@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from urllib.parse import unquote, urlsplit
+
+from tests.dashboard import rollouts
 
 STATIC = Path(__file__).parents[2] / "src/penstock/dashboard/static"
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -142,9 +144,13 @@ class Stage:
         self.keys = {}
         """Role by key; without any, everybody may do everything."""
         self.orders = []
-        """Path and key of each load and unload."""
+        """Path and key of each order."""
         self.told = 0
         """Ticks of the present that were sent."""
+        self.bodies = []
+        """What each of them brought."""
+        self.rollouts = lambda now: []
+        """As they stand then."""
         self.refusal = None
         """Status and body that an order is answered with."""
         self.change = lambda tick: tick
@@ -153,7 +159,8 @@ class Stage:
 
     def tick(self, now):
         models = [model(i, now, name) for i, name in enumerate(self.names)]
-        return self.change(tick(now, sorted(models, key=lambda one: (one["name"], one["version"]))))
+        ordered = sorted(models, key=lambda one: (one["name"], one["version"]))
+        return self.change(tick(now, ordered) | {"rollouts": self.rollouts(now)})
 
     def drop(self):
         """Ends the streams that are open."""
@@ -184,7 +191,8 @@ class Door(BaseHTTPRequestHandler):
             self._answer(404, {"error": f"no path {path!r}"})
 
     def do_POST(self):
-        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.stage.bodies.append(json.loads(body))
         self.stage.orders.append((unquote(self.path), self._key()))
         if self._may("admin"):
             self._answer(*(self.stage.refusal or (200, None)))
@@ -280,5 +288,6 @@ def staged(count=1, port=0):
 if __name__ == "__main__":
     with staged(int(sys.argv[1]), 8899) as shown:
         shown.warm = 300
+        shown.rollouts = lambda now: rollouts.several(now, int((sys.argv[2:] or [0])[0]))
         print(shown.url)
         threading.Event().wait()

@@ -6,14 +6,29 @@ import time
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from penstock.core.spec import ModelSpec, Target
+from penstock.core.spec import ModelSpec, Rollout, Target
 from penstock.core.types import Request
 from penstock.dashboard.processes import Taken
 from penstock.metering.budget import Standing
 from penstock.metering.energy.probe import Joules
-from tests.dashboard import schema, stage
+from penstock.rollout.words import Guard, Stage, Status
+from tests.dashboard import rollouts, schema, stage
 from tests.dashboard.scene import Scene, crowd, entry, play, serve, state, used
+
+WHOLE = Status(
+    id="r1", model="m", stable="1", candidate="2", kind="canary", phase="running", stage=1,
+    stages=(Stage(1.0, 5.0, 6.0), Stage(5.0, 6.0)), weight=5.0, began=5.0, ended=7.0,
+    by="ann", says="it waits",
+    guards=(
+        Guard(name="p99", verdict="not yet", why="few", effect=1.1, low=0.9, high=1.3, alarm=1.1, target=1.5,
+              seen=7, events=2, against=0.1, for_=0.2, needs=100, needs_s=10.0),
+    ),
+    answered_stable=90, answered_candidate=10, saved=1, mirrored=3, rate=2.0, sticky="id", baseline=True,
+    terms=Rollout(plan="canary", guards={"p99": 1.2}),
+)  # fmt: skip
+"""Nothing of it is a default."""
 
 
 def plain(tick):
@@ -204,6 +219,26 @@ def test_a_tenant_who_has_done_nothing_yet_is_there_with_its_budget():
     ]
 
 
+def test_rollouts_are_asked_for_each_tick_and_kept_in_their_order():
+    standing = [WHOLE]
+
+    async def story(scene):
+        first = await scene.after()
+        standing.insert(0, replace(WHOLE, id="r2", weight=25.0))
+        return first, await scene.after()
+
+    first, second = play(story, state(), rollouts=lambda: standing)
+    assert first.rollouts == (WHOLE,)
+    assert [(each.id, each.weight) for each in second.rollouts] == [("r2", 25.0), ("r1", 5.0)]
+
+
+def test_a_server_without_rollouts_does_not_speak_of_them():
+    async def story(scene):
+        return await scene.after()
+
+    assert "rollouts" not in plain(play(story, state()))
+
+
 def test_every_key_of_a_tick_is_in_the_contract():
     async def story(scene):
         names = ("m", "cold", "failed", "whole")
@@ -231,12 +266,17 @@ def test_every_key_of_a_tick_is_in_the_contract():
         state("cold", state="COLD"), state("failed", state="UNAVAILABLE", live=False, reason="no file"),
         state("whole", instances=0),
     ]  # fmt: skip
-    tick = play(story, *states, standings=lambda: [Standing("ann", "joules", 2.0, 1.0, 0.8)])
+    standings = [Standing("ann", "joules", 2.0, 1.0, 0.8)]
+    tick = play(story, *states, standings=lambda: standings, rollouts=lambda: [WHOLE])
     told = msgspec.json.decode(msgspec.json.encode(tick), type=schema.Tick)
     assert [model.name for model in told.models] == ["m", "cold", "failed", "whole"]
     fields = set(schema.Model.__struct_fields__)
     assert fields - set(plain(tick)["models"][0]) == {"queue"}
     assert set(schema.Tick.__struct_fields__) == set(plain(tick))
+    (shown,) = plain(tick)["rollouts"]
+    assert set(schema.Rollout.__struct_fields__) == set(shown)
+    assert set(schema.Guard.__struct_fields__) == set(shown["guards"][0])
+    assert set(schema.Step.__struct_fields__) == set(shown["stages"][0])
     for part in ("cost", "energy"):
         wanted = set(type(getattr(told, part)).__struct_fields__)
         assert wanted - set(plain(tick)[part]) <= {"source"}
@@ -248,6 +288,9 @@ def test_the_stage_on_which_the_page_is_tested_speaks_the_same():
         told = stage.tick(at, [stage.model(number, at) for number in range(100)])
         msgspec.convert(json.loads(json.dumps(told)), schema.Tick)
         msgspec.convert(json.loads(json.dumps(stage.history(at))), schema.History)
+        shown = json.loads(json.dumps(rollouts.several(at, 20)))
+        msgspec.convert(shown, tuple[schema.Rollout, ...])
+        msgspec.convert(shown, tuple[Status, ...])
 
 
 def test_a_feed_forgets_when_it_ends_and_has_to_begin_again():

@@ -1,6 +1,6 @@
 /** Keys, questions and orders: what a person may do from the page, and how it is told. */
 
-import { byId, el } from "./dom.js";
+import { byId, el, show } from "./dom.js";
 import { ask, wrong } from "./feed.js";
 
 const STORED = "penstock-key";
@@ -67,13 +67,17 @@ export async function askKey(why) {
   return true;
 }
 
-function confirmed(title, words, verb, danger) {
+/** Asks a question; `why` asks for a reason too. Answers null for no, else an object with the reason. */
+async function confirmed({ title, words, verb, danger = false, why = false }) {
   byId("confirm-title").textContent = title;
   byId("confirm-text").textContent = words;
   const yes = byId("confirm-yes");
   yes.textContent = verb;
   yes.classList.toggle("danger", danger);
-  return open(byId("confirm")).then((answer) => answer === "yes");
+  const input = byId("confirm-why");
+  input.value = "";
+  show(input.parentElement, why);
+  return (await open(byId("confirm"))) === "yes" ? { why: input.value.trim() } : null;
 }
 
 const ORDERS = {
@@ -95,22 +99,70 @@ const ORDERS = {
 /** Asks, then orders the server to load or unload a model; `now` says what would be lost, `renew` is called after a new key. */
 export async function order(what, model, now, renew) {
   const { verb, done, words } = ORDERS[what];
-  if (!(await confirmed(`${verb} ${model}?`, words(now), verb, what === "unload"))) return;
-  say(`${verb}ing ${model} …`, "wait");
+  if (!(await confirmed({ title: `${verb} ${model}?`, words: words(now), verb, danger: what === "unload" }))) return;
+  const path = `v2/repository/models/${encodeURIComponent(model)}/${what}`;
+  await carry(`${verb}ing`, model, `${model} ${done}.`, () => post(path, {}), renew);
+}
+
+const STEERS = {
+  pause: {
+    verb: "Pause",
+    doing: "Pausing",
+    done: () => "is paused",
+    words: () => "It stays at this stage until it is resumed.",
+  },
+  resume: {
+    verb: "Resume",
+    doing: "Resuming",
+    done: () => "goes on",
+    words: () => "It goes on from this stage.",
+  },
+  promote: {
+    verb: "Promote",
+    doing: "Promoting",
+    done: ({ candidate }) => `version ${candidate} is promoted`,
+    words: ({ candidate }, unproven) =>
+      `Version ${candidate} is to answer all requests, without waiting for more evidence.` +
+      (unproven.length ? ` Not passed: ${unproven.join(", ")}.` : ""),
+  },
+  rollback: {
+    verb: "Roll back",
+    doing: "Rolling back",
+    done: ({ stable }) => `version ${stable} answers again`,
+    words: ({ stable, candidate }) =>
+      `Version ${stable} answers all requests again, at once. Version ${candidate} is marked bad and is not rolled out again by itself.`,
+  },
+};
+
+/** Asks why, then pauses, resumes, promotes or rolls back; `unproven` names guards that have not passed. */
+export async function steer(what, rollout, unproven, renew) {
+  const { verb, doing, done, words } = STEERS[what];
+  const { model, stable, candidate } = rollout;
+  const danger = what === "rollback" || (what === "promote" && unproven.length > 0);
+  const title = `${verb} ${model} ${stable} → ${candidate}?`;
+  const answer = await confirmed({ title, words: words(rollout, unproven), verb, danger, why: true });
+  if (!answer) return;
+  const path = `penstock/rollouts/${encodeURIComponent(model)}/${what}`;
+  await carry(doing, model, `${model}: ${done(rollout)}.`, () => post(path, answer), renew);
+}
+
+/** Sends an order until it is carried out or refused, and asks for another key where the key is refused. */
+async function carry(doing, model, done, send, renew) {
+  say(`${doing} ${model} …`, "wait");
   for (;;) {
-    const answer = await post(`v2/repository/models/${encodeURIComponent(model)}/${what}`);
-    if (answer.ok) return say(`${model} ${done}.`);
-    if (!answer.key) return say(`${verb}ing ${model} failed: ${answer.why}`, "bad");
+    const answer = await send();
+    if (answer.ok) return say(done);
+    if (!answer.key) return say(`${doing} ${model} failed: ${answer.why}`, "bad");
     say(answer.why, "bad");
-    if (!(await askKey(`${verb}ing needs an admin key. The server said: ${answer.why}`))) return;
+    if (!(await askKey(`${doing} needs an admin key. The server said: ${answer.why}`))) return;
     renew();
   }
 }
 
-async function post(path) {
+async function post(path, body) {
   try {
     const headers = { "Content-Type": "application/json" };
-    const response = await ask(path, key(), { method: "POST", headers, body: "{}" });
+    const response = await ask(path, key(), { method: "POST", headers, body: JSON.stringify(body) });
     if (response.ok) return { ok: true };
     return { key: response.status === 401 || response.status === 403, why: await wrong(response) };
   } catch {

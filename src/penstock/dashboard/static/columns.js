@@ -31,14 +31,19 @@ function name() {
   const version = text();
   const link = el("a", { tabindex: "-1" }, words);
   const live = el("span.live", { hidden: "", title: "Requests that name no version go here" }, "live");
+  const rolling = text();
+  const candidate = el("span.live.candidate", { hidden: "", title: "A rollout brings it in" }, rolling);
   const write = (model, all) => {
     put(words, model.name);
+    const marked = all.marks.get(nameOf(model)) ?? "";
+    put(rolling, marked);
+    mark(candidate, "hidden", marked ? null : "");
     put(version, model.version ? ` ${model.version}` : "");
     mark(link, "href", hashOf(model));
     mark(link, "title", model.name);
     mark(live, "hidden", model.live && all.versions.get(model.name) > 1 ? null : "");
   };
-  return { nodes: [link, el("span.soft", {}, version), live], write };
+  return { nodes: [link, el("span.soft", {}, version), live, candidate], write };
 }
 
 function state() {

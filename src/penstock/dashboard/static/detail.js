@@ -108,7 +108,8 @@ export class Detail {
     this.unload = this.#button("Unload", "unload");
     this.unlock = el("button.quiet", { type: "button" }, "Enter an admin key to load or unload");
     this.unlock.addEventListener("click", () => this.on.unlock());
-    this.heading = el("h2", { tabindex: "-1" }, el("span.words", {}, this.title), el("span.soft", {}, this.version));
+    this.candidate = el("span.live.candidate", { hidden: "" }, text());
+    this.heading = el("h2", { tabindex: "-1" }, el("span.words", {}, this.title), el("span.soft", {}, this.version), this.candidate);
   }
 
   #button(words, what) {
@@ -147,13 +148,13 @@ export class Detail {
   }
 
   /** Writes the model that is open; `model` is undefined where there is none of that name. */
-  write(model, { models, currency, tracks, alone, wanted }) {
+  write(model, { models, marks, currency, tracks, alone, wanted }) {
     show(this.close, !alone);
     for (const node of [this.figures.node, this.all, this.sign, this.others]) show(node, Boolean(model));
     show(this.gone, !model);
     if (!model) return this.#missing(wanted);
     this.#model = model;
-    this.#writeHead(model, models);
+    this.#writeHead(model, models, marks.get(nameOf(model)) ?? "");
     this.figures.write(figuresOf(model, currency));
     const name = nameOf(model);
     this.charts.forEach((chart, i) => chart.draw(tracks, name, i === 0 ? model.target_p99_ms : 0));
@@ -169,10 +170,12 @@ export class Detail {
     put(this.version, wanted.version ? ` ${wanted.version}` : "");
     this.gone.textContent = "There is no such model here, or no longer.";
     this.#allow(false);
-    show(this.reason, false);
+    for (const node of [this.reason, this.candidate]) show(node, false);
   }
 
-  #writeHead(model, models) {
+  #writeHead(model, models, candidate) {
+    show(this.candidate, candidate !== "");
+    put(this.candidate.firstChild, candidate);
     put(this.title, model.name);
     put(this.version, model.version ? ` version ${model.version}` : "");
     const [is, word] = stateOf(model);

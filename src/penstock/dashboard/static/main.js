@@ -5,6 +5,7 @@ import { Detail } from "./detail.js";
 import { byId, mark, put, show, text } from "./dom.js";
 import { Feed } from "./feed.js";
 import { bytes, joined, rate, span, whole } from "./format.js";
+import { candidates, Rollouts } from "./rollouts.js";
 import { shortcuts } from "./shortcuts.js";
 import { sign } from "./signs.js";
 import { Strip, totals } from "./strip.js";
@@ -17,10 +18,11 @@ const tracks = new Tracks();
 const strip = new Strip(byId("strip"));
 const table = new Table(byId("models"));
 const tenants = new Tenants(byId("tenants"));
+const free = { renew: () => feed.again(), may: () => hello.may ?? "" };
+const rollouts = new Rollouts(byId("rollouts"), { ...free, unlock: () => unlock("Steering rollouts needs a key with the role admin.") });
 const detail = new Detail(byId("detail"), {
+  ...free,
   close: () => closeModel(),
-  renew: () => feed.again(),
-  may: () => hello.may ?? "",
   unlock: () => unlock("Loading and unloading need a key with the role admin."),
 });
 const machine = text();
@@ -87,18 +89,21 @@ function draw() {
 function write() {
   const models = tick.models ?? [];
   const currency = tick.cost?.currency || hello.currency || "";
+  const rolling = tick.rollouts ?? [];
+  const marks = candidates(rolling);
   const open = wanted();
   const alone = models.length === 1 && (!open || find(models, open) === models[0]);
   mark(page, "data-view", alone ? "one" : open ? "open" : "all");
   strip.write(tick, tracks);
+  rollouts.write(rolling, tick.at);
   show(byId("models"), !alone);
   show(byId("detail"), alone || open !== null);
   if (alone || open) {
-    detail.write(alone ? models[0] : find(models, open), { models, currency, tracks, alone, wanted: open });
+    detail.write(alone ? models[0] : find(models, open), { models, marks, currency, tracks, alone, wanted: open });
   }
   const found = open && find(models, open);
   table.open(found ? nameOf(found) : "");
-  if (!alone) table.write(models, { currency, versions: versionsOf(models) }, tracks);
+  if (!alone) table.write(models, { currency, marks, versions: versionsOf(models) }, tracks);
   tenants.write(tick.tenants ?? [], currency);
   writeFrame(models);
 }

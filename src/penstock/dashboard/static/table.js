@@ -150,7 +150,7 @@ export class Table {
     if (row) this.#tab(row);
   }
 
-  /** Writes the models of a tick; `all` has the currency and how many versions each name has. */
+  /** Writes the models of a tick; `all` has the currency, the marks of candidates, and how many versions each name has. */
   write(models, all, tracks) {
     this.#last = { models, all, tracks };
     const changed = this.#meet(models);
