@@ -67,9 +67,7 @@ def test_80_columns_show_stages_and_what_each_guard_has_found() -> None:
         "",
         "waits for errors and answers: some 1,240 more requests, 20 min at today's",
         "traffic",
-        "errors: too few errors so far",
-        "answers: one answer in 600 differs",
-        "cost: off, no price is set",
+        "cost, energy: off, no price is set",
         "Version 2 answered 23,560 requests, version 3 1,240; 3 more failed on version 3",
         "and were answered by version 2; copies of 600 ran on both; 15.5 requests a",
         "second now.",
@@ -135,9 +133,41 @@ def test_an_interval_may_be_open(low: float | None, high: float | None, shown: s
     assert rollout_table.interval(Guard(name="p99", verdict="not yet", low=low, high=high)) == shown
 
 
-def test_what_it_needs_may_not_be_known() -> None:
-    guard = Guard(name="p99", verdict="not yet")
-    assert (rollout_table.needs(guard), rollout_table.effect(guard)) == ("– more", "–")
+@pytest.mark.parametrize(
+    ("guard", "shown"),
+    [
+        ({"target": 2.0}, ("–", "–")),
+        ({"target": 2.0, "needs": 1_240}, ("1,240 more", "1,240")),
+        ({"target": 2.0, "needs": 1_240, "needs_s": 1_200.0}, ("20 min", "1,240")),
+        ({"needs": 1_240, "needs_s": 1_200.0}, ("", "")),
+        ({"target": 2.0, "verdict": "pass", "needs": 0, "needs_s": 0.0}, ("", "")),
+        ({"target": 2.0, "verdict": "fail"}, ("", "")),
+    ],
+    ids=["not known", "requests", "time", "need not pass", "has passed", "has failed"],
+)
+def test_what_a_guard_needs(guard: dict[str, Any], shown: tuple[str, str]) -> None:
+    found = Guard(**{"name": "p99", "verdict": "not yet", **guard})
+    assert (rollout_table.needs(found), rollout_table.requests(found)) == shown
+    assert rollout_table.effect(found) == "–"
+
+
+def test_an_estimate_of_time_has_one_unit() -> None:
+    spans = {0.4: "0 s", 119: "119 s", 125: "2 min", 5_400: "90 min", 97_200: "27 h", 280_000: "3 d"}
+    assert list(spans.values()) == [rollout_table.about(each) for each in spans]
+
+
+def test_guards_that_say_the_same_say_it_once_and_the_table_is_not_repeated() -> None:
+    silent = "no requests of the new version come: no traffic is no evidence"
+    guards = (
+        Guard(name="errors", verdict="not yet", why=silent),
+        Guard(name="p50", verdict="not yet", why=silent),
+        Guard(name="p95", verdict="not yet", why="needs some 170 more requests", needs=170),
+        Guard(name="p99", verdict="fail", why="1.5 times as slow"),
+    )
+    status = replace(RUNNING, guards=guards)
+    assert rollout_table.reasons(status) == {silent: ["errors", "p50"], "1.5 times as slow": ["p99"]}
+    ended = replace(status, phase="rolled-back")
+    assert rollout_table.reasons(ended) == {"1.5 times as slow": ["p99"]}
 
 
 @pytest.mark.parametrize(

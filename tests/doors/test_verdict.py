@@ -26,7 +26,13 @@ def test_it_says_what_it_rests_on():
     assert (found.verdict, found.value) == ("not yet", 0)
     assert (found.model, found.version, found.rollout) == ("digits", "3", "r-7")
     assert (found.phase, found.weight) == ("running", 5)
-    assert found.guards == {"errors": "not yet", "p99": "pass", "answers": "not yet", "cost": "off"}
+    assert found.guards == {
+        "errors": "not yet",
+        "p99": "pass",
+        "answers": "not yet",
+        "cost": "off",
+        "energy": "off",
+    }
     assert found.says == RUNNING.says
 
 

@@ -26,6 +26,7 @@ GUARDS = (
         high=0.0062, alarm=0.01, target=0.01, seen=600, events=1, against=0.0, for_=0.41, needs=880,
     ),
     Guard(name="cost", verdict="off", why="no price is set"),
+    Guard(name="energy", verdict="off", why="no price is set"),
 )  # fmt: skip
 RUNNING = Status(
     id="r-7",

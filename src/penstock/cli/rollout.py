@@ -116,9 +116,9 @@ def status(model: AnyModel = "", json: AsJson = False, url: Url = LOCAL, key: Ke
     if json:
         _print(found)
     elif found:
-        from penstock.cli import rollout_table
+        from penstock.cli import rollout_lists
 
-        rollout_table.show_all([read(each) for each in found], bad, _console(), time())
+        rollout_lists.show_all([read(each) for each in found], bad, _console(), time())
     else:
         typer.echo(f"no rollouts at {url}; `penstock rollout start MODEL VERSION` begins one")
 
@@ -143,7 +143,7 @@ def _verb(verb: Verb, help_line: str) -> None:
     command.command(verb, help=help_line)(run)
 
 
-_verb("pause", "Stay in this stage, whatever the guards say; hard guards still act.")
+_verb("pause", "Stay in this stage; a guard that fails still takes the new version back.")
 _verb("resume", "Go on after a pause.")
 _verb("promote", "Let the new version answer everything, proven or not.")
 _verb("rollback", "Take the new version back, and mark it bad.")
@@ -164,9 +164,9 @@ def history(
     if json:
         _print(found)
     elif found:
-        from penstock.cli import rollout_table
+        from penstock.cli import rollout_lists
 
-        rollout_table.show_changes([_read(each, Change) for each in found], _console())
+        rollout_lists.show_changes([_read(each, Change) for each in found], _console())
     else:
         typer.echo("nothing has happened yet")
 

@@ -1,14 +1,13 @@
 """How a rollout looks: its stages in a line, a row for each guard, and what it waits for."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from penstock.cli.bill_scale import duration
 from penstock.cli.bill_table import EIGHTHS
 from penstock.cli.models import number
 from penstock.rollout.terms import PARTS
-from penstock.rollout.words import Change, Guard, Stage, Status
+from penstock.rollout.words import Guard, Stage, Status
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,8 +26,6 @@ LESSER = (
     "seen", "events", "requests", "passes\nunder", "fails\nover", "for", "against", "interval",
 )  # fmt: skip
 """Columns that a narrow terminal goes without, the first one first."""
-SAYS = 20
-"""Columns of the terminal that a sentence needs to be worth beginning."""
 
 
 def show(status: Status, console: "Console", now: float) -> None:
@@ -87,16 +84,25 @@ def weight(stage: Stage) -> str:
 
 
 def sentences(status: Status) -> Iterator[str]:
-    """What it waits for, why each guard says what it says, and who answered."""
+    """What it waits for, what the table does not tell of the guards, and who answered."""
     from rich.markup import escape
 
     if status.says:
         yield escape(status.says)
-    for guard in status.guards:
-        if guard.why:
-            off = "off, " if guard.verdict == "off" else ""
-            yield f"[dim]{guard.name}: {off}{escape(guard.why)}[/]"
+    for why, names in reasons(status).items():
+        yield f"[dim]{', '.join(names)}: {escape(why)}[/]"
     yield escape(answered(status))
+
+
+def reasons(status: Status) -> dict[str, list[str]]:
+    """The guards by what they say, where that is more than how much is lacking."""
+    found: dict[str, list[str]] = {}
+    for guard in status.guards:
+        told = guard.needs is not None or status.phase in ENDS
+        if guard.why and not (guard.verdict == "not yet" and told):
+            why = f"off, {guard.why}" if guard.verdict == "off" else guard.why
+            found.setdefault(why, []).append(guard.name)
+    return found
 
 
 def answered(status: Status) -> str:
@@ -171,16 +177,25 @@ def bar(part: float) -> str:
 
 def needs(guard: Guard) -> str:
     """What is lacking until it passes: time at today's traffic, or requests."""
-    if guard.verdict != "not yet":
-        return ""
-    return duration(guard.needs_s) if guard.needs_s is not None else f"{requests(guard)} more"
+    lacking = requests(guard)
+    if not lacking or guard.needs is None:
+        return lacking
+    return f"{lacking} more" if guard.needs_s is None else about(guard.needs_s)
 
 
 def requests(guard: Guard) -> str:
-    """More of the new version until it passes."""
-    if guard.verdict != "not yet":
+    """More of the new version until it passes; nothing where it has, or need not."""
+    if guard.verdict != "not yet" or guard.target is None:
         return ""
     return "–" if guard.needs is None else f"{guard.needs:,}"
+
+
+def about(seconds: float) -> str:
+    """In the unit in which it is a handful: an estimate has no more digits."""
+    for size, name, least in ((86_400, "d", 2), (3600, "h", 2), (60, "min", 2)):
+        if seconds >= size * least:
+            return f"{seconds / size:,.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 WORDS = ("guard", "verdict", "against", "for")
@@ -199,54 +214,3 @@ CELLS: Mapping[str, Cell] = {
     "requests": requests,
 }
 """By the head of its column; those of WORDS begin on the left."""
-
-
-# -- lists ---------------------------------------------------------------------------------------------
-
-
-def show_all(
-    statuses: Sequence[Status], bad: Sequence[Mapping[str, Any]], console: "Console", now: float
-) -> None:
-    """One line a rollout, and the versions that are marked bad."""
-    endless = console.options.update(width=10_000)
-    room = console.width - console.measure(overview(statuses, now), options=endless).maximum - 2
-    console.print(overview(statuses, now, room))
-    if bad:
-        console.print()
-    for one in bad:
-        line = f"marked bad: {one['model']} {one['version']}: {one['why']}"
-        console.print(line, markup=False, soft_wrap=True)
-
-
-def overview(statuses: Sequence[Status], now: float, room: int = 0) -> "Table":
-    """One line a rollout; the sentence of each has ``room``, if that is enough to begin it."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("model", "versions", "plan", "state", "began"):
-        shown.add_column(head, no_wrap=True)
-    if room >= SAYS:
-        shown.add_column("", no_wrap=True, max_width=room, overflow="ellipsis")
-    for each in statuses:
-        at = f" at {each.weight:g} %" if each.phase not in ENDS and each.weight else ""
-        versions = f"{each.stable} → {each.candidate}"
-        began = f"{duration(max(0.0, now - each.began))} ago"
-        phase = f"[{COLOURS[each.phase]}]{each.phase.replace('-', ' ')}[/]{at}"
-        says = [escape(each.says)] if room >= SAYS else []
-        shown.add_row(escape(each.model), escape(versions), each.kind, phase, began, *says)
-    return shown
-
-
-def show_changes(changes: Sequence[Change], console: "Console") -> None:
-    """One line a change, the newest first; times are local."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("when", "model", "what", "by", "why"):
-        shown.add_column(head, no_wrap=head == "when", overflow="fold")
-    for each in changes:
-        when = datetime.fromtimestamp(each.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        shown.add_row(when, *map(escape, (each.model, each.what, each.by, each.why)))
-    console.print(shown)
