@@ -5,15 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec import Struct
 
+from penstock.core.likeness import EXACT, apart, outvoted, probabilities, sized
 from penstock.core.tensors import Array
 from penstock.optimize.bounds import Floats
-from penstock.optimize.metrics import EXACT
 from penstock.optimize.samples import Samples, length
 
-SUM = 0.02
-"""By which scores may miss a sum of 1 and be probabilities: what 16 bits round away."""
-TIE = 1e-6
-"""Of the best score: what is as near is as good, as no arithmetic tells them apart."""
 SOME = 1 << 22
 """Values that are compared at once."""
 
@@ -88,7 +84,8 @@ def usual(pair: Pair) -> str:
         return "equal"
     if _single(pair):
         return "relative"
-    return "top1" if fits("top1", pair) and _probabilities(pair) else "cosine"
+    shares = fits("top1", pair) and all(map(probabilities, pair.ours))
+    return "top1" if shares else "cosine"
 
 
 def fits(measure: str, pair: Pair) -> bool:
@@ -102,14 +99,7 @@ def fits(measure: str, pair: Pair) -> bool:
 
 
 def _single(pair: Pair) -> bool:
-    return all(array.size == len(array) for array in pair.ours)
-
-
-def _probabilities(pair: Pair) -> bool:
-    return all(
-        bool((array >= 0).all()) and float(np.abs(array.astype(np.float64).sum(axis=1) - 1).max()) <= SUM
-        for array in pair.ours
-    )
+    return all(sized(array) == 1 for array in pair.ours)
 
 
 # -- what each row lost -------------------------------------------------------------------------------
@@ -136,26 +126,12 @@ def _row_losses(measure: str, ours: Array, theirs: Array, scale: float) -> Float
         return np.asarray((left != right).any(axis=1), dtype=np.float64)
     a, b = left.astype(np.float64), right.astype(np.float64)
     if measure == "top1":
-        best = a.max(axis=1)
-        told = np.take_along_axis(a, b.argmax(axis=1)[:, None], axis=1)[:, 0]
-        return np.asarray(told < best - TIE * np.abs(best), dtype=np.float64)
+        return outvoted(a, b).astype(np.float64)
     if measure == "relative":
         return np.asarray(np.abs(a - b).mean(axis=1) / scale)
     if measure == "ranking":
         return np.asarray(_displaced(a, b).mean(axis=1))
-    return _apart(a, b)
-
-
-def _apart(a: Floats, b: Floats) -> Floats:
-    """Half the squared distance over the product of lengths: 1 - cosine where these are equal, else more.
-
-    Cosine alone would pass answers of twice the size. At most 1, as for vectors at right angles.
-    """
-    product = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    distance = ((a - b) ** 2).sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        each = np.where(product > 0, distance / (2 * product), distance > 0)
-    return np.asarray(np.minimum(each, 1.0))
+    return apart(a, b)
 
 
 def _displaced(a: Array, b: Array) -> Floats:

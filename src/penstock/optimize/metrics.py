@@ -8,6 +8,7 @@ import numpy as np
 
 from penstock.core.errors import BadSetting, one_line
 from penstock.core.importing import find
+from penstock.core.likeness import EXACT, scored, sized, tells
 from penstock.core.tensors import Array, as_bytes
 from penstock.optimize.bounds import RESAMPLES, Floats, Weighted
 
@@ -35,8 +36,6 @@ METRICS: dict[str, Reads] = {
 Own: TypeAlias = Callable[[Mapping[str, Array], Array], float]
 OWN_SECONDS = 10.0
 """That resampling a user's metric may take, roughly."""
-EXACT = "OSUbiu"
-"""Kinds of dtypes that are compared for equality: text, booleans, integers."""
 
 
 def reads(metric: str) -> Reads | None:
@@ -53,9 +52,9 @@ def usual(outputs: Mapping[str, Array], labels: Array) -> str:
     ``mae`` for numbers.
     """
     if labels.dtype.kind in EXACT or (labels.size and bool((labels == np.round(labels)).all())):
-        if _sized(labels) == 1 and (_tells(outputs) or _scored(outputs)):
+        if sized(labels) == 1 and (tells(outputs) or scored(outputs)):
             return "accuracy"
-        if _sized(labels) == 1 and len(np.unique(labels)) == 2:
+        if sized(labels) == 1 and len(np.unique(labels)) == 2:
             return "auc"
     return "mae"
 
@@ -68,10 +67,10 @@ def classes(outputs: Mapping[str, Array], labels: Array) -> tuple[str, Callable[
 
     Raises BadSetting where there is none, or the labels are no numbers of such classes.
     """
-    told = _tells(outputs)
+    told = tells(outputs)
     if told:
         return told, lambda array: array.reshape(len(array))
-    name = _scored(outputs)
+    name = scored(outputs)
     if not name:
         raise _none("classes: text, integers [rows], or scores [rows, classes]", outputs)
     count = outputs[name].shape[1]
@@ -85,7 +84,7 @@ def scores(outputs: Mapping[str, Array], labels: Array) -> tuple[str, Callable[[
     if len(np.unique(labels)) != 2:
         raise BadSetting("metric 'auc' is for labels of just two values; for more use 'accuracy' or 'f1'")
     for name, array in outputs.items():
-        if array.dtype.kind not in EXACT and _sized(array) == 1:
+        if array.dtype.kind not in EXACT and sized(array) == 1:
             return name, lambda array: array.reshape(len(array)).astype(np.float64)
         if array.dtype.kind not in EXACT and array.shape[1:] == (2,):
             return name, lambda array: array[:, 1].astype(np.float64) - array[:, 0]
@@ -99,33 +98,12 @@ def values(outputs: Mapping[str, Array], labels: Array) -> tuple[str, Callable[[
     fit = [
         name
         for name, array in outputs.items()
-        if array.dtype.kind not in "OSU" and _sized(array) == _sized(labels)
+        if array.dtype.kind not in "OSU" and sized(array) == sized(labels)
     ]
     fit.sort(key=lambda name: outputs[name].dtype.kind in EXACT)
     if not fit:
-        raise _none(f"{_sized(labels)} numbers a row, as the labels have", outputs)
+        raise _none(f"{sized(labels)} numbers a row, as the labels have", outputs)
     return fit[0], lambda array: array.reshape(len(array), -1).astype(np.float64)
-
-
-def _tells(outputs: Mapping[str, Array]) -> str:
-    """The output that holds one label for each row, the one that is named so before others; or none."""
-    found = [name for name, array in outputs.items() if array.dtype.kind in EXACT and _sized(array) == 1]
-    found.sort(key=lambda name: not any(word in name.lower() for word in ("label", "class")))
-    return found[0] if found else ""
-
-
-def _scored(outputs: Mapping[str, Array]) -> str:
-    found = (
-        name
-        for name, array in outputs.items()
-        if array.dtype.kind not in EXACT and array.ndim == 2 and array.shape[1] > 1
-    )
-    return next(found, "")
-
-
-def _sized(array: Array) -> int:
-    """Values of a row."""
-    return int(np.prod(array.shape[1:], dtype=np.int64))
 
 
 def _none(wanted: str, outputs: Mapping[str, Array]) -> BadSetting:
