@@ -11,7 +11,7 @@ from rich.console import Console
 
 from penstock.cli import rollout_table, rollout_watch
 from penstock.cli.rollout import read
-from penstock.cli.rollout_watch import MISSED, JsonLines, Lines, Live, ask, follow, watch
+from penstock.cli.rollout_watch import MISSED, SELDOM, JsonLines, Lines, Live, ask, follow, watch
 from penstock.client import Client, ServerError
 from penstock.core.errors import BadSetting
 from penstock.core.spec import Rollout
@@ -353,16 +353,16 @@ def test_a_server_that_stays_away_or_refuses_is_an_error(answers: tuple[Any, ...
     assert script.answers == []
 
 
-def test_a_pipe_gets_a_line_for_each_change() -> None:
+def test_a_pipe_gets_a_line_for_each_change_and_now_and_then_what_it_waits_for() -> None:
     console = Console(width=80, highlight=False, color_system=None)
-    script = Script(
-        raw(), raw(rate=3), raw(weight=25, says="waits"), raw(phase="promoted", weight=100, says="done")
-    )
+    waiting = [raw(says=f"needs {200 - at} more") for at in range(SELDOM + 1)]
+    script = Script(*waiting, raw(weight=25, says=""), raw(phase="promoted", weight=100, says="done"))
     with console.capture() as captured:
         watch(script, Lines(console), script.pause)
     assert captured.get().splitlines() == [
-        f"running at 5 %: {RUNNING.says}",
-        "running at 25 %: waits",
+        "running at 5 %: needs 200 more",
+        f"running at 5 %: needs {200 - SELDOM} more",
+        "running at 25 %",
         "promoted at 100 %: done",
     ]
 

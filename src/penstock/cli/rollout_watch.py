@@ -20,6 +20,8 @@ EVERY = 1.0
 """Seconds between two looks."""
 MISSED = 60
 """Looks without an answer after which it is given up: the server may be starting again."""
+SELDOM = 30
+"""Looks between two lines that differ in what it waits for alone: estimates change with every look."""
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended."""
 
@@ -107,17 +109,21 @@ class JsonLines:
 
 
 class Lines:
-    """A line whenever the phase, the stage or what it waits for has changed."""
+    """A line whenever phase or weight have changed, and now and then what it waits for."""
 
     def __init__(self, console: "Console") -> None:
         self._console = console
-        self._last = ""
+        self._at = ""
+        self._said = ""
+        self._looks = 0
+        """Since the last line."""
 
     def __call__(self, raw: dict[str, Any], status: Status) -> None:
-        line = f"{status.phase.replace('-', ' ')} at {status.weight:g} %: {status.says}"
-        if line != self._last:
-            self._console.print(line, markup=False, soft_wrap=True)
-        self._last = line
+        at = f"{status.phase.replace('-', ' ')} at {status.weight:g} %"
+        self._looks += 1
+        if at != self._at or (status.says != self._said and self._looks >= SELDOM):
+            self._console.print(f"{at}: {status.says}" if status.says else at, markup=False, soft_wrap=True)
+            self._at, self._said, self._looks = at, status.says, 0
 
 
 class Live:
