@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from penstock.rollout.evidence.requests import Floats
 
-FIRST, NEXT = 0.35, 0.65
+FIRST, NEXT = 0.4, 0.6
 """Part of the capital that is bet from the first stage on, and that of a stage over that of the one before.
 
 The parts of all stages add up to 1 however many there are, so their number need not be known.

@@ -2,34 +2,31 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
-from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from penstock.rollout.evidence.latency import Latency, latency
-from penstock.rollout.evidence.mean import Mean, mean
-from penstock.rollout.evidence.once import Once
-from penstock.rollout.evidence.outputs import Outputs, outputs
+from penstock.rollout.evidence.latency import latency
+from penstock.rollout.evidence.mean import mean
+from penstock.rollout.evidence.outputs import outputs
 from penstock.rollout.evidence.pack import pack, unpack
-from penstock.rollout.evidence.parts import Parts, parts
-from penstock.rollout.evidence.rate import Rate, rate
+from penstock.rollout.evidence.parts import parts
+from penstock.rollout.evidence.rate import rate
 from penstock.rollout.evidence.requests import Bools, Coins, Floats, Requests, Units
 from penstock.rollout.evidence.says import guard
-from penstock.rollout.evidence.sketch import Sketch, sketch
+from penstock.rollout.evidence.sketch import sketch
 from penstock.rollout.evidence.stand import Stand
-from penstock.rollout.evidence.windows import Paired, Window, paired
+from penstock.rollout.evidence.state import VERSION, Bound, Control, State, bound
+from penstock.rollout.evidence.windows import Window, paired
 from penstock.rollout.words import GUARDS, Guard
 
-VERSION = 1
-"""Of the state's layout."""
 WEIGHTS = {
     "errors": 0.27,
     "timeouts": 0.03,
-    "p50": 0.12,
-    "p95": 0.08,
-    "p99": 0.2,
+    "p50": 0.1,
+    "p95": 0.06,
+    "p99": 0.24,
     "cost": 0.05,
     "energy": 0.03,
     "answers": 0.15,
@@ -41,41 +38,6 @@ MEANS = {"cost": "cost", "energy": "joules"}
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 CENSORED = 3.0
 """Windows tell latencies apart up to so many times the threshold."""
-Control: TypeAlias = Literal["stable", "baseline"]
-
-
-class Bound(Struct, frozen=True):
-    """One guard's margins: ratios of the candidate to the stable version; for ``answers`` parts of them."""
-
-    alarm: float
-    """It fails once the candidate is proven to be over this, in any stage."""
-    target: float | None
-    """It passes the stage once that is proven to be under this; None: it need not."""
-
-
-class State(Struct):
-    """What outlives a restart."""
-
-    version: int
-    sticky: bool
-    control: Control
-    bounds: dict[str, Bound]
-    sketch: Sketch
-    rates: dict[str, Rate] = {}
-    latencies: dict[str, Latency] = {}
-    means: dict[str, Mean] = {}
-    pairs: dict[str, Paired] = {}
-    windows: dict[str, Window] = {}
-    parts: Parts | None = None
-    outputs: Outputs | None = None
-    stage: int = 0
-    callers: Once = field(default_factory=Once)
-    requests: int = 0
-    """Of the candidate."""
-    ticks: int = 0
-    """Windows that were closed."""
-    odds: float = 0.5
-    """Of the last requests."""
 
 
 class Judge:
@@ -99,20 +61,28 @@ class Judge:
 
         ``sticky``: callers return to their arm, so each counts once a stage and guard, and stages by
         themselves.
-        ``control``: what has the candidate's requests as its counterpart; a ``baseline`` of the same share
-        is compared in paired windows, which ``tick`` closes.
+        ``control``: whose requests the others are; a fresh ``baseline`` of the candidate's share is compared
+        in paired windows, which ``tick`` closes, on latency and cost.
         Raises ValueError for a guard that there is not.
         """
         if unknown := [name for name in guards if name not in WEIGHTS]:
             raise ValueError(f"no guard {unknown[0]!r}; have {', '.join(WEIGHTS)}")
         whole = sum(WEIGHTS[name] for name in guards) or 1.0
-        self._state = State(VERSION, sticky, control, dict(guards), sketch(tuple(SHARES.values())))
+        self._state = State(
+            VERSION,
+            sticky,
+            control,
+            {name: bound(each.alarm, each.target) for name, each in guards.items()},
+            sketch(tuple(SHARES.values())),
+        )
         for name in GUARDS:
             if name in guards:
-                self._watch(name, guards[name], risk * WEIGHTS[name] / whole)
+                self._watch(name, self._state.bounds[name], risk * WEIGHTS[name] / whole)
+        for _, each in self._all:
+            each.against.reserve *= not sticky  # stages stand by themselves then (``restart``)
 
-    def _watch(self, name: str, bound: Bound, risk: float) -> None:
-        state, (alarm, target) = self._state, (bound.alarm, bound.target)
+    def _watch(self, name: str, margins: Bound, risk: float) -> None:
+        state, (alarm, target) = self._state, (margins.alarm, margins.target)
         if name in ("errors", "timeouts"):
             state.rates[name] = rate(alarm, target, risk)
         elif name == "accuracy":
@@ -136,6 +106,8 @@ class Judge:
             yield from cast("dict[str, Any]", group).items()
         if state.parts is not None:
             yield "answers", state.parts
+        if state.outputs is not None:
+            yield "outputs", state.outputs
 
     def begin(self, targets: Mapping[str, float | None]) -> None:
         """The next stage begins: proofs of a pass from nothing, with these targets; alarms go on.
@@ -148,9 +120,7 @@ class Judge:
         state.callers.clear()
         for name, each in self._all:
             each.begin(targets.get(name), state.stage, state.sticky)
-        if state.outputs is not None:
-            state.outputs.begin(state.stage, state.sticky)
-        state.bounds = {name: Bound(bound.alarm, targets.get(name)) for name, bound in state.bounds.items()}
+        state.bounds = {name: bound(each.alarm, targets.get(name)) for name, each in state.bounds.items()}
 
     def fold(self, seen: Requests) -> None:
         """Takes requests in; microseconds for hundreds at a time, and no more often than looks are wanted."""
@@ -222,7 +192,9 @@ class Judge:
         for window in state.windows.values():
             window.clear()
 
-    def compared(self, candidate_differs: Sequence[bool], control_differs: Sequence[bool]) -> None:
+    def compared(
+        self, candidate_differs: Sequence[bool] | Bools, control_differs: Sequence[bool] | Bools
+    ) -> None:
         """Answers on the same input, of the candidate and of stable once more, each against stable's."""
         if self._state.parts is None or not len(candidate_differs):
             return
@@ -286,11 +258,7 @@ class Judge:
 
     def alarmed(self) -> tuple[str, ...]:
         """Guards that fail: for good, and known without the cost of ``verdicts``."""
-        state = self._state
-        found = [name for name, each in self._all if each.against.settled]
-        if state.outputs is not None and state.outputs.against.settled:
-            found.append("outputs")
-        return tuple(found)
+        return tuple(name for name, each in self._all if each.against.settled)
 
     def threshold(self) -> float:
         """Seconds of age after which a running request is slow for every guard, however long it goes on.
@@ -299,9 +267,9 @@ class Judge:
         """
         state = self._state
         limits = [
-            slow * max(bound.alarm, bound.target or 1.0, CENSORED if state.pairs else 1.0)
+            slow * max(each.alarm, each.target or 1.0, CENSORED if state.pairs else 1.0)
             for slow, name in zip(state.sketch.thresholds, SHARES, strict=True)
-            if (bound := state.bounds.get(name)) is not None
+            if (each := state.bounds.get(name)) is not None
         ]
         return max(limits, default=inf)
 
@@ -311,11 +279,8 @@ class Judge:
     @classmethod
     def load(cls, data: bytes) -> "Judge":
         """As it was when dumped; raises ValueError for what another version has written."""
-        state = unpack(data, State)
-        if state.version != VERSION:
-            raise ValueError(f"evidence of layout {state.version}; this version of penstock reads {VERSION}")
         judge = cls.__new__(cls)
-        judge._state = state
+        judge._state = unpack(data, State)
         return judge
 
 

@@ -32,7 +32,7 @@ def factors(side: Side, ratio: Floats | float, odds: Floats) -> Floats:
     stable = np.log((1 + share * (rho - 1)) / (1 + share * (rho * grid - 1)))
     known = (share > 0) & (share < 1)
     both = np.stack((stable, stable + np.log(grid)), axis=-2)
-    return np.where(known[:, None], both, 0.0).reshape(*both.shape[:-3], -1, len(grid))
+    return np.where(known[:, None], both, 0.0).reshape(*both.shape[:-3], 2 * len(odds), len(grid))
 
 
 @lru_cache(maxsize=512)

@@ -40,7 +40,7 @@ class Outputs(Struct):
     once: Once = field(default_factory=Once)
     fresh: int = 0
 
-    def begin(self, stage: int, alone: bool) -> None:
+    def begin(self, _target: float | None, stage: int, alone: bool) -> None:
         restart(self.against, stage, alone, self.weights)
         self.once.clear()
 

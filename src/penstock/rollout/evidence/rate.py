@@ -92,9 +92,11 @@ class Rate(Struct):
     def _ratio(self) -> float:
         if self.target is None or not self.slight:
             return self.target or 1.0
-        events, _, requests, _ = self.counted.totals
-        wide = 1 + self.slight * requests / events if events else inf
-        return max(self.target, min(wide, WIDEST))
+        events, _, requests, _ = self.counted.totals.tolist()
+        wide = 1 + self.slight * requests / (
+            events + 1
+        )  # as if there were one more: few requests widen nothing
+        return float(max(self.target, min(wide, WIDEST)))
 
     def needs(self, odds: float) -> float:
         """More requests of the candidate until it passes."""
@@ -126,6 +128,7 @@ class Rate(Struct):
             against=self.against.progress(),
             for_=progress,
             needs=self.needs(odds),
+            silent="" if self.slight or theirs + ours else "no feedback has come",
             beside=f"{_part(mine, ours)} of the new version's, {_part(stable, theirs)} of the old one's",
         )
 
