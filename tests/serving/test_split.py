@@ -18,7 +18,7 @@ X = {"x": np.ones((1, 2), F32)}
 
 
 class Arm:
-    """A version that answers when it is told to; ``fails`` is what it raises at once, ``odd`` at its check."""
+    """A version that answers when it is told to; raises ``fails`` at once, and ``odd`` at its check."""
 
     def __init__(self, version: str) -> None:
         self.version = version
@@ -48,16 +48,32 @@ class Log:
     """A witness that writes down what it hears."""
 
     def __init__(self) -> None:
-        self.on_the_way: list[Relay] = []
         self.heard: list[tuple[bool, float, str]] = []
+        self.units: list[int] = []
         self.events: Counter[str] = Counter()
 
-    def asked(self, relay: Relay, /) -> None:
-        self.on_the_way.append(relay)
+    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
+        self.units.append(unit)
+
+        def over(ticket: Ticket) -> None:
+            self._hear(False, odds, ticket.reply, ticket.error)
+
+        if ticket.over:
+            over(ticket)
+        ticket.watch = over
+
+    def tried(self, relay: Relay, /) -> None:
+        self.units.append(relay.unit)
 
     def told(self, relay: Relay, reply: Reply | None, error: PenstockError | None, /) -> None:
+        self._hear(True, relay.odds, reply, error)
+
+    def refused(self, odds: float, unit: int, error: PenstockError, /) -> None:
+        self._hear(False, odds, None, error)
+
+    def _hear(self, candidate: bool, odds: float, reply: Reply | None, error: PenstockError | None) -> None:
         what = "gone" if reply is None and error is None else type(error).__name__ if error else "answer"
-        self.heard.append((relay.candidate, relay.odds, what))
+        self.heard.append((candidate, odds, what))
 
     def spoilt(self, relay: Relay, /) -> None:
         self.events["spoilt"] += 1
@@ -102,8 +118,8 @@ def test_weights_hold_within_a_tenth_of_a_percent_over_10_000_requests(weight):
     """Independent coins of one weight would be off by up to one percent at 50 %."""
     coin = Coin(weight, b"seed")
     tosses = [coin.toss() for _ in range(10_000)]
-    assert abs(sum(chosen for _, chosen in tosses) / 10_000 - weight) <= 0.001
-    odds = {each for each, _ in tosses}
+    assert abs(sum(chosen for _, chosen, _ in tosses) / 10_000 - weight) <= 0.001
+    odds = {each for each, _, _ in tosses}
     assert len(odds) <= 21
     assert all(weight / 2 <= each <= (1 + weight) / 2 for each in odds)
 
@@ -113,7 +129,7 @@ def test_odds_are_what_they_are_said_to_be():
     coin = Coin(0.2, b"seed")
     said: dict[float, list[bool]] = {}
     for _ in range(200_000):
-        odds, chosen = coin.toss()
+        odds, chosen, _ = coin.toss()
         said.setdefault(odds, []).append(chosen)
     for odds, fell in said.items():
         if len(fell) > 1000:
@@ -148,7 +164,7 @@ def test_who_has_no_key_is_divided_by_lot():
     house = House(0.5, key=lambda _: "")
     house.old.at_once = house.new.at_once = True
     assert {house.ask().reply.version for _ in range(50)} == {"1", "2"}  # type: ignore[union-attr]
-    assert all(relay.unit == 0 for relay in house.log.on_the_way)
+    assert set(house.log.units) == {0}
 
 
 @pytest.mark.parametrize("error", [EngineFailed("broken"), Overloaded("full"), InvalidRequest("odd")])

@@ -34,6 +34,8 @@ class Ticket(Struct, eq=False):
     error: PenstockError | None = None
     then: "Callable[[Ticket], None] | None" = None
     """Called once with the answered ticket; never after ``cancel``."""
+    watch: "Callable[[Ticket], None] | None" = None
+    """Called once before it, whatever came of the ticket; must not raise."""
 
     def answer(self, reply: Reply) -> None:
         """Give the answer, unless it is too late for one."""
@@ -41,6 +43,8 @@ class Ticket(Struct, eq=False):
             return
         self.over = True
         self.reply = reply
+        if self.watch is not None:
+            self.watch(self)
         then = self.then
         if then is not None:
             try:
@@ -55,6 +59,8 @@ class Ticket(Struct, eq=False):
             return
         self.over = True
         self.error = error
+        if self.watch is not None:
+            self.watch(self)
         then = self.then
         if then is not None:
             try:
@@ -64,6 +70,8 @@ class Ticket(Struct, eq=False):
 
     def cancel(self) -> None:
         """The caller has gone: nobody is told anything any more."""
+        if self.watch is not None and not self.over:
+            self.watch(self)
         self.over = True
         self.then = None
 

@@ -163,7 +163,7 @@ class Controller:
             hard=hard,
             lacking=self._lacking(course, trial),
             changed=self._changed(course),
-            quiet=monotonic() - trial.witness.last,
+            quiet=monotonic() - trial.last,
         )
 
     def _lacking(self, course: Course, trial: Trial) -> str:

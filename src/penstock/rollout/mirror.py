@@ -85,7 +85,7 @@ class Mirror:
         pair = self._pair()
         if pair is None:
             return
-        given = {name: array.copy() for name, array in reply.outputs.items()}
+        given = _lasting(reply) or {}
         _Copy(self, witness, pair, kept(request.inputs), request.outputs, given).start()
 
     def compare(self, given: Tensors, again: Reply | None, new: Reply | None) -> None:
@@ -93,14 +93,12 @@ class Mirror:
         size = sum(array.nbytes for array in given.values())
         if self._foreign or size > INLINE:
             loop = asyncio.get_running_loop()
-            answers = tuple(
-                {name: array.copy() for name, array in reply.outputs.items()} if reply else None
-                for reply in (again, new)
-            )
-            loop.run_in_executor(None, self._differences, given, *answers).add_done_callback(self._compared)
+            work = partial(self._differences, given, _lasting(again), _lasting(new))
+            loop.run_in_executor(None, work).add_done_callback(self._compared)
         else:
-            outputs = (reply.outputs if reply else None for reply in (again, new))
-            self._tell(self._differences(given, *outputs))
+            self._tell(
+                self._differences(given, again.outputs if again else None, new.outputs if new else None)
+            )
 
     def _differences(self, given: Tensors, again: Tensors | None, new: Tensors | None) -> tuple[bool, bool]:
         try:
@@ -131,6 +129,11 @@ class Mirror:
     @property
     def clock(self) -> Callable[[], float]:
         return self._clock
+
+
+def _lasting(reply: Reply | None) -> Tensors | None:
+    """Outputs that may be looked at later, when what they are views of is gone."""
+    return {name: array.copy() for name, array in reply.outputs.items()} if reply is not None else None
 
 
 class _Copy:

@@ -20,6 +20,12 @@ def costs(weight: float, terms: Rollout) -> bool:
     return terms.baseline or weight in (0, 50)
 
 
+def _needless(weight: float, terms: Rollout) -> tuple[str, ...]:
+    """Guards that need not pass at so many percent: costs that cannot be told, and feedback unasked for."""
+    costless = () if costs(weight, terms) else COSTS
+    return costless if "accuracy" in terms.guards else (*costless, "accuracy")
+
+
 def begin(
     key: str,
     model: str,
@@ -51,7 +57,7 @@ def begin(
         why=why,
         stages=tuple(Stage(weight) for weight in plan.steps),
         targets=tuple(
-            targets if costs(weight, terms) else {**targets, **dict.fromkeys(COSTS)}
+            {**targets, **dict.fromkeys(_needless(weight, terms))}
             for weight, targets in zip(plan.steps, plan.targets, strict=True)
         ),
         alarms=alarms,

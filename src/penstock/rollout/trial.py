@@ -7,12 +7,14 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.core.ticket import Ticket
 from penstock.core.types import Reply
 from penstock.metering.accounts import Accounts
 from penstock.rollout.compare import COMPARISONS, Bins, answer_of, comparison
 from penstock.rollout.course import Course
-from penstock.rollout.evidence.judge import Bound, Judge
+from penstock.rollout.evidence.judge import Judge
 from penstock.rollout.evidence.requests import Requests
+from penstock.rollout.evidence.state import Bound
 from penstock.rollout.feedback import Kept, Memory
 from penstock.rollout.mirror import Mirror, Pair
 from penstock.rollout.opening import COSTS, costs
@@ -21,7 +23,7 @@ from penstock.rollout.traffic import Traffic
 from penstock.rollout.witness import Rates, Witness
 from penstock.rollout.words import Guard
 from penstock.serving.catalog import Catalog, Live
-from penstock.serving.split import Division, Relay, Split
+from penstock.serving.split import Division, Split
 
 COPIES = "(rollout)"
 """The tenant that copies are charged to."""
@@ -73,6 +75,9 @@ class Trial:
         self._bins = Bins() if "outputs" in course.alarms else None
         self._binned: list[tuple[int, bool, float, int]] = []
         self._restarts = (0, -1)
+        self._seen = 0
+        self.last = monotonic()
+        """When a request was last seen to have come."""
 
     # -- what the controller sets --------------------------------------------------------------------
 
@@ -107,24 +112,26 @@ class Trial:
         self.hard.append((guard, why))
         self._scene.wake()
 
-    def _answered(self, relay: Relay, reply: Reply) -> None:
-        request = relay.request
+    def _answered(self, ticket: Ticket, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
+        request = ticket.request
         if request.id:
-            answer = answer_of(reply.outputs)
-            self._scene.memory.note(
-                request.id, self._model, self.id, relay.candidate, relay.odds, answer, time()
-            )
-        if not relay.candidate and self.mirror.part:
+            self._remember(request.id, reply, candidate, odds, unit)
+        if not candidate and self.mirror.part:
             self.mirror.offer(request, reply, self.witness)
-        if self._bins is not None and 0 < relay.odds < 1:
-            self._bin(self._bins, relay, reply)
+        if self._bins is not None and 0 < odds < 1:
+            self._bin(self._bins, reply, candidate, odds, unit)
 
-    def _bin(self, bins: Bins, relay: Relay, reply: Reply) -> None:
-        if not relay.candidate:
+    def _remember(self, key: str, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
+        """Feedback may come for it."""
+        told = answer_of(reply.outputs)
+        self._scene.memory.note(key, self._model, self.id, candidate, odds, told, time(), unit)
+
+    def _bin(self, bins: Bins, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
+        if not candidate:
             bins.learn(reply.outputs)
         at = bins.of(reply.outputs)
         if at >= 0:
-            self._binned.append((at, relay.candidate, relay.odds, relay.unit))
+            self._binned.append((at, candidate, odds, unit >> 11))
         if len(self._binned) >= SAMPLED:
             self._tell_bins()
 
@@ -151,6 +158,8 @@ class Trial:
                 split.give_up(relay)
         self.witness.flush()
         self._tell_bins()
+        if self.witness.seen != self._seen:
+            self._seen, self.last = self.witness.seen, now
         if self.traffic.due(now):
             self.traffic.note(now, {"all": self.witness.seen, "copies": self.mirror.count})
         self._look(course)

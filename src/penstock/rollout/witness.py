@@ -1,5 +1,6 @@
 """What became of the requests that a rollout divides, kept as columns until the judge folds them in."""
 
+import struct
 from collections.abc import Callable
 from math import inf, nan
 from time import monotonic
@@ -9,6 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from penstock.core.errors import DeadlineExceeded, InstanceLost, Overloaded, PenstockError
+from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Timing
 from penstock.rollout.evidence.requests import Requests
 from penstock.serving.split import Relay
@@ -20,7 +22,8 @@ COLD = 50
 with a tail of ten times gave 80 % false alarms where they counted)."""
 
 Row: TypeAlias = tuple[bool, float, float, bool, bool, float, float, int, bool]
-Answered: TypeAlias = Callable[[Relay, Reply], None]
+Answered: TypeAlias = Callable[[Ticket, Reply, bool, float, int], None]
+"""Ticket, answer, whether the candidate gave it, odds, and the returning caller's number."""
 
 
 class Rates(Struct, frozen=True):
@@ -48,46 +51,62 @@ class Witness:
         self.rates = Rates()
         self.costs = True
         """Whether what runs cost is evidence."""
-        self.flight: set[Relay] = set()
-        """Requests on their way."""
+        self.flight: dict[Ticket, tuple[float, int]] = {}
+        """Requests on their way: odds and unit."""
         self.stable = self.candidate = 0
         """Requests that each has answered."""
         self.rescued = 0
-        self.last = clock()
-        """When the last request came."""
         self.seen = 0
         """Requests that were divided."""
         self._tried = 0
         self._fold, self._alarm, self._answered = fold, alarm, answered
         self._clock = clock
         self._rows: list[Row] = []
-        self._late: set[Relay] = set()
+        self._late: set[Ticket] = set()
 
     # -- on the request path -----------------------------------------------------------------------
 
-    def asked(self, relay: Relay, /) -> None:
-        self.flight.add(relay)
-        self.last = relay.arrived
+    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
         self.seen += 1
-        self._tried += relay.candidate
+        self.flight[ticket] = (odds, unit)
+        if ticket.over:
+            self._looked(ticket)
+        else:
+            ticket.watch = self._looked
+
+    def refused(self, odds: float, unit: int, error: PenstockError, /) -> None:
+        self.seen += 1
+        self._failed(False, odds, unit, error)
+
+    def _looked(self, ticket: Ticket) -> None:
+        """The stable version's ticket is over."""
+        odds, unit = self.flight.pop(ticket)
+        late = bool(self._late) and self._was_late(ticket)
+        reply = ticket.reply
+        if reply is not None:
+            self.stable += 1
+            if not late:
+                self._note(False, odds, self._clock() - ticket.arrived, unit, reply.timing)
+            self._answered(ticket, reply, False, odds, unit)
+        elif ticket.error is not None:
+            self._failed(False, odds, unit, ticket.error, late)
+
+    def tried(self, relay: Relay, /) -> None:
+        self.seen += 1
+        self._tried += 1
+        self.flight[relay] = (relay.odds, relay.unit)
 
     def told(self, relay: Relay, reply: Reply | None, error: PenstockError | None, /) -> None:
-        self.flight.discard(relay)
-        late = relay in self._late
-        if late:
-            self._late.discard(relay)
+        self.flight.pop(relay, None)
+        late = bool(self._late) and self._was_late(relay)
         if reply is not None:
-            if relay.candidate:
-                self.candidate += 1
-            else:
-                self.stable += 1
+            self.candidate += 1
             if not late:
-                self._note(relay, self._clock() - relay.arrived, timing=reply.timing)
-            self._answered(relay, reply)
+                self._note(True, relay.odds, self._clock() - relay.arrived, relay.unit, reply.timing)
+            self._answered(relay, reply, True, relay.odds, relay.unit)
         elif error is not None:
-            timed_out = isinstance(error, DeadlineExceeded | Overloaded)
-            self._note(relay, inf, failed=not timed_out, timed_out=timed_out, cold=late)
-            if relay.candidate and isinstance(error, InstanceLost):
+            self._failed(True, relay.odds, relay.unit, error, late)
+            if isinstance(error, InstanceLost):
                 self._alarm("crash", str(error))
 
     def spoilt(self, relay: Relay, /) -> None:
@@ -97,21 +116,29 @@ class Witness:
         self.rescued += 1
         self.stable += 1
 
-    def _note(
-        self,
-        relay: Relay,
-        seconds: float,
-        *,
-        failed: bool = False,
-        timed_out: bool = False,
-        cold: bool = False,
-        timing: Timing | None = None,
+    def _was_late(self, ticket: Ticket) -> bool:
+        """Whether its latency was counted before it ended."""
+        if ticket not in self._late:
+            return False
+        self._late.discard(ticket)
+        return True
+
+    def _failed(
+        self, candidate: bool, odds: float, unit: int, error: PenstockError, late: bool = False
     ) -> None:
-        cost, joules = self.worth(timing) if timing is not None else (nan, nan)
-        cold = cold or self._tried <= COLD
-        unit = relay.unit >> 11  # 53 bits, which a double holds
-        self._rows.append((relay.candidate, relay.odds, seconds, failed, timed_out, cost, joules, unit, cold))
-        if len(self._rows) >= FULL:
+        timed_out = isinstance(error, DeadlineExceeded | Overloaded)
+        cold = late or self._tried <= COLD
+        self._add((candidate, odds, inf, not timed_out, timed_out, nan, nan, unit >> 11, cold))
+
+    def _note(self, candidate: bool, odds: float, seconds: float, unit: int, timing: Timing) -> None:
+        cost, joules = self.worth(timing)
+        cold = self._tried <= COLD
+        self._add((candidate, odds, seconds, False, False, cost, joules, unit >> 11, cold))
+
+    def _add(self, row: Row) -> None:
+        rows = self._rows
+        rows.append(row)
+        if len(rows) >= FULL:
             self.flush()
 
     def worth(self, timing: Timing) -> tuple[float, float]:
@@ -138,13 +165,13 @@ class Witness:
         Gives those that have used up half of their time, so that another version may be asked.
         """
         half: list[Relay] = []
-        for relay in self.flight:
-            spent = now - relay.arrived
-            if spent > age and relay not in self._late:
-                self._late.add(relay)
-                self._note(relay, inf)
-            if relay.candidate and not relay.settled and spent > (relay.deadline - relay.arrived) / 2:
-                half.append(relay)
+        for ticket, (odds, unit) in list(self.flight.items()):
+            spent, relayed = now - ticket.arrived, isinstance(ticket, Relay)
+            if spent > age and ticket not in self._late:
+                self._late.add(ticket)
+                self._add((relayed, odds, inf, False, False, nan, nan, unit >> 11, self._tried <= COLD))
+            if isinstance(ticket, Relay) and spent > (ticket.deadline - ticket.arrived) / 2:
+                half.append(ticket)
         return half
 
     def flush(self) -> None:
@@ -154,18 +181,22 @@ class Witness:
             self._fold(columns(rows))
 
 
+_KINDS = {
+    "candidate": "?",
+    "odds": "<f8",
+    "seconds": "<f8",
+    "failed": "?",
+    "timed_out": "?",
+    "cost": "<f8",
+    "joules": "<f8",
+    "unit": "<u8",
+    "cold": "?",
+}
+_DTYPE = np.dtype(list(_KINDS.items()))
+_pack = struct.Struct("<?dd??ddQ?").pack
+
+
 def columns(rows: list[Row]) -> Requests:
     """One array for each figure."""
-    table = np.array(rows, np.float64).T
-    candidate, odds, seconds, failed, timed_out, cost, joules, unit, cold = table
-    return Requests(
-        candidate=candidate > 0,
-        odds=odds,
-        seconds=seconds,
-        failed=failed > 0,
-        timed_out=timed_out > 0,
-        cost=cost,
-        joules=joules,
-        unit=unit.astype(np.uint64),
-        cold=cold > 0,
-    )
+    table = np.frombuffer(b"".join([_pack(*row) for row in rows]), _DTYPE)
+    return Requests(*(np.ascontiguousarray(table[name]) for name in _KINDS))
