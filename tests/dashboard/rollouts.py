@@ -55,7 +55,7 @@ def stages(weights, at, now, began, took=540.0):
 
 
 def rollout(model, kind="canary", phase="running", **more):
-    made = {"id": f"{model}-{kind}-{phase}", "model": model, "stable": "1", "candidate": "2", "kind": kind}
+    made = {"id": f"{model}-{kind}", "model": model, "stable": "1", "candidate": "2", "kind": kind}
     return made | {"phase": phase, "by": "ann", "rate": 92.4} | more
 
 

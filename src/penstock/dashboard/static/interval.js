@@ -101,6 +101,7 @@ export class Interval {
     mark(this.dot, "visibility", dot === null || dot < 0 || dot > 1 ? "hidden" : null);
     mark(this.dot, "cx", cent(within(dot ?? 0)));
     this.#marks(guard, place);
+    mark(this.node, "visibility", some || known(guard.alarm) || known(guard.target) ? null : "hidden");
     mark(this.node, "aria-label", told(guard));
     mark(this.node, "data-part", isPart(name) ? "" : null);
   }

@@ -177,11 +177,19 @@ export class Card {
 
   #allow(rollout, free) {
     const { phase, model } = rollout;
+    const focused = this.buttons.find(({ node }) => node === document.activeElement);
     show(this.acts, free && !over(rollout));
     for (const { verb, words, node } of this.buttons) {
       show(node, verb === "pause" ? phase !== "paused" : verb === "resume" ? phase === "paused" : true);
       mark(node, "aria-label", `${words} ${model}`);
     }
+    if (focused && !focused.node.checkVisibility()) this.#refocus();
+  }
+
+  /** The focus was on a button that has gone. */
+  #refocus() {
+    const left = this.buttons.find(({ node }) => node.checkVisibility());
+    (left?.node ?? this.toggle).focus({ preventScroll: true });
   }
 
   #writeBody(rollout, at) {
