@@ -56,11 +56,14 @@ class Judge:
         *,
         sticky: bool = False,
         control: Control = "stable",
+        slack: float = 0.0,
     ) -> None:
         """The first stage begins.
 
+        ``slack``: seconds that the candidate may take more, whatever the ratio.
+
         ``sticky``: callers return to their arm, so each counts once a stage and guard, and stages by
-        themselves.
+        themselves; rates are then of callers who meet an event.
         ``control``: whose requests the others are; a fresh ``baseline`` of the candidate's share is compared
         in paired windows, which ``tick`` closes, on latency and cost.
         Raises ValueError for a guard that there is not.
@@ -95,7 +98,7 @@ class Judge:
             state.pairs[name] = paired(alarm, target, risk)
             state.windows[_values(name)] = Window()
         elif name in SHARES:
-            state.latencies[name] = latency(name, alarm, target, risk)
+            state.latencies[name] = latency(name, alarm, target, risk, state.slack)
         else:
             state.means[name] = mean(alarm, target, risk)
 
@@ -161,7 +164,8 @@ class Judge:
             if name in state.latencies:
                 state.latencies[name].fold(seen.seconds, seen.candidate, coins, slow, units, single)
         if "seconds" in state.windows:
-            state.windows["seconds"].add(seen.seconds, seen.candidate)
+            lighter = np.where(seen.candidate, np.maximum(seen.seconds - state.slack, 0.0), seen.seconds)
+            state.windows["seconds"].add(lighter, seen.candidate)
         state.sketch.add(_stable(seen))
 
     def _fold_means(self, seen: Requests, single: Bools | None) -> None:

@@ -28,12 +28,16 @@ COLUMNS = 4 + len(TIMES) + 1
 
 
 class Latency(Struct):
-    """The candidate's requests count as slow over a margin times the threshold, those of stable over it."""
+    """The candidate's requests count as slow over a margin times the threshold, and the slack, those of
+    stable over the threshold.
+    """
 
     name: str
     share: float
     margin: float
     target: float | None
+    slack: float
+    """Seconds that the candidate may take more, whatever the ratio."""
     against: Bets
     passing: Bets
     counted: Tally = field(default_factory=lambda: tally(COLUMNS))
@@ -60,11 +64,11 @@ class Latency(Struct):
         """``slow``: the threshold, which is none of these requests' doing."""
         if not slow < inf:
             return
-        limits = np.where(candidate, slow * self.margin, slow)
+        limits = np.where(candidate, slow * self.margin + self.slack, slow)
         counts = _count(seconds > limits, coins, units, self.alarmed)
         self.against.add(label.gains("up", 1.0, coins, counts))
         if self.target is not None:
-            limits = np.where(candidate, slow * self.target, slow)
+            limits = np.where(candidate, slow * self.target + self.slack, slow)
             counts = _count(seconds > limits, coins, units, self.proven)
             self.passing.add(label.gains("down", 1.0, coins, counts))
         self._tally(seconds, candidate, coins, slow, single)
@@ -80,8 +84,10 @@ class Latency(Struct):
         rows[:, :2], rows[:, 2:4] = coins.count(over).reshape(-1, 2), seen.reshape(-1, 2)
         mine = np.flatnonzero(candidate)
         gaps = np.searchsorted(TIMES, seconds[mine] / slow)
-        which = np.zeros_like(mine) if coins.which is None else coins.which[mine]
-        np.add.at(rows, (which, 4 + gaps), 1)
+        if coins.which is None:
+            rows[0, 4:] = np.bincount(gaps, minlength=COLUMNS - 4)
+        else:
+            np.add.at(rows, (coins.which[mine], 4 + gaps), 1)
         self.counted.add(coins, rows)
 
     def needs(self, odds: float, sketch: Sketch, slow: float) -> float:
@@ -92,9 +98,10 @@ class Latency(Struct):
             return known(self.name, self.target)
         base = sketch.over(slow)
         worth = 10 / max(base, 1e-6)  # a prior of ten events, as if the candidate were the stable version
-        beyond = self.counted.table[:, 4 + int(np.searchsorted(TIMES, self.target)) + 1 :].sum()
+        limit = slow * self.target + self.slack
+        beyond = self.counted.table[:, 4 + int(np.searchsorted(TIMES, limit / slow)) + 1 :].sum()
         ours = float(self.counted.totals[3])
-        rate = (sketch.over(slow * self.target) * worth + beyond) / (worth + ours)
+        rate = (sketch.over(limit) * worth + beyond) / (worth + ours)
         return until(self.passing, label.growth("down", 1.0, odds, rate, base))
 
     def stand(self, odds: float, sketch: Sketch, slow: float) -> Stand:
@@ -132,7 +139,7 @@ def known(name: str, target: float) -> float:
     return float(np.exp(ys[at] + slope * (x - xs[at])))
 
 
-def latency(name: str, margin: float, target: float | None, risk: float) -> Latency:
-    """``name``: p50 …"""
+def latency(name: str, margin: float, target: float | None, risk: float, slack: float = 0.0) -> Latency:
+    """``name``: p50 …; ``slack``: seconds."""
     bets = len(label.UP)
-    return Latency(name, int(name[1:]) / 100, margin, target, alarm(bets, risk), proof(bets))
+    return Latency(name, int(name[1:]) / 100, margin, target, slack, alarm(bets, risk), proof(bets))

@@ -148,7 +148,9 @@ def _over(values: Floats, candidate: Bools, margin: float) -> Floats:
 
 def _gains(z: Floats, stakes: Floats) -> Floats:
     """Sums of log(1 + stake × z) over a chunk, [stakes]."""
-    products = np.multiply.reduceat(1 + z[:, None] * stakes, np.arange(0, len(z), BLOCK), axis=0)
+    factors = np.multiply.outer(z, stakes)
+    factors += 1
+    products = np.multiply.reduceat(factors, np.arange(0, len(z), BLOCK), axis=0)
     return np.asarray(np.log(products).sum(axis=0))
 
 

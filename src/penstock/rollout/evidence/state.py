@@ -33,6 +33,8 @@ class State(Struct):
     version: int
     sticky: bool
     control: Control
+    slack: float
+    """Seconds of latency that do not count."""
     bounds: dict[str, Bound]
     sketch: Sketch
     rates: dict[str, Rate] = {}
