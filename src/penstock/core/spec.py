@@ -173,6 +173,9 @@ class Rollout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Relative for ``tolerance``; one less the least cosine for ``cosine``."""
     differ: Part = 0.01
     """Part of the answers that may differ."""
+    slack_ms: Duration = 1.0
+    """Latency that the new version may take more, whatever the ratio: what no caller notices, and what
+    waiting for each other in one process costs models of microseconds."""
     baseline: bool = False
     """Load the old version once more with the share of the new one, to judge latency and cost against."""
     risk: Annotated[float, Meta(gt=0, lt=1)] = 0.01

@@ -58,7 +58,7 @@ class Trial:
         targets = course.targets[0]
         bounds = {name: Bound(alarm, targets.get(name)) for name, alarm in course.alarms.items()}
         self.id = course.id
-        self.judge = judge or Judge(bounds, terms.risk, sticky=bool(terms.sticky))
+        self.judge = judge or Judge(bounds, terms.risk, sticky=bool(terms.sticky), slack=terms.slack_ms / 1e3)
         self.hard: list[tuple[str, str]] = []
         self.traffic = Traffic()
         self._model, self._arms = course.model, (course.stable, course.candidate)

@@ -75,6 +75,7 @@ class Judge:
             VERSION,
             sticky,
             control,
+            slack,
             {name: bound(each.alarm, each.target) for name, each in guards.items()},
             sketch(tuple(SHARES.values())),
         )
