@@ -144,7 +144,7 @@ def test_orders_are_asked_for_with_a_reason_and_carry_the_key(page):
         tab.until("document.activeElement.id === 'confirm-why'")
         tab.type(" lunch ")
         tab.key("Enter")
-        tab.until(told("a/b: is paused"))
+        tab.until(told("a/b: the rollout is paused"))
         assert tab.run("document.activeElement.innerText") == "Pause"
         phase[0] = "paused"
         tab.until(f"({BUTTONS})[0] === 'Resume'")

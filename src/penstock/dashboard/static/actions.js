@@ -108,13 +108,13 @@ const STEERS = {
   pause: {
     verb: "Pause",
     doing: "Pausing",
-    done: () => "is paused",
+    done: () => "the rollout is paused",
     words: () => "It stays at this stage until it is resumed.",
   },
   resume: {
     verb: "Resume",
     doing: "Resuming",
-    done: () => "goes on",
+    done: () => "the rollout goes on",
     words: () => "It goes on from this stage.",
   },
   promote: {
