@@ -1,11 +1,12 @@
 """What the page may rely on: every key of every event with its type, written a second time on purpose."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 Amount = Annotated[float, Meta(ge=0)]
 Part = Annotated[float, Meta(ge=0, le=1)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -95,6 +96,54 @@ class Model(Strict, kw_only=True):
     method: str = ""
 
 
+class Guard(Strict, kw_only=True):
+    name: str
+    verdict: Literal["pass", "fail", "not yet", "off"]
+    why: str = ""
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    alarm: Amount | None = None
+    target: Amount | None = None
+    seen: Count = 0
+    events: Count = 0
+    against: Amount = 0
+    for_: Amount = 0
+    needs: Count | None = None
+    needs_s: Amount | None = None
+
+
+class Step(Strict, kw_only=True):
+    weight: Percent
+    began: Amount | None = None
+    ended: Amount | None = None
+
+
+class Rollout(Strict, kw_only=True):
+    id: str
+    model: str
+    stable: str
+    candidate: str
+    kind: Literal["canary", "blue-green", "shadow", "ab"]
+    phase: Literal["loading", "running", "paused", "promoted", "rolled-back"]
+    stage: Count = 0
+    stages: tuple[Step, ...] = ()
+    weight: Percent = 0
+    began: Amount = 0
+    ended: Amount | None = None
+    by: str = ""
+    says: str = ""
+    guards: tuple[Guard, ...] = ()
+    answered_stable: Count = 0
+    answered_candidate: Count = 0
+    saved: Count = 0
+    mirrored: Count = 0
+    rate: Amount = 0
+    sticky: str = ""
+    baseline: bool = False
+    terms: dict[str, Any] = {}
+
+
 class Tick(Strict, kw_only=True):
     at: Amount
     seconds: Amount
@@ -105,6 +154,7 @@ class Tick(Strict, kw_only=True):
     cost: Cost
     energy: Energy
     tenants: Annotated[tuple[Tenant, ...], Meta(max_length=20)] = ()
+    rollouts: tuple[Rollout, ...] = ()
     models: tuple[Model, ...] = ()
 
 

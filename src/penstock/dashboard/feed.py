@@ -16,6 +16,7 @@ from penstock.metering.budget import Standing
 from penstock.metering.charges import NOTHING, Span
 from penstock.metering.ledger import Ledger
 from penstock.metering.totals import Totals
+from penstock.rollout.words import Status
 
 Clock = Callable[[], float]
 SHORT = 0.5
@@ -35,16 +36,21 @@ class Feed:
         *,
         source: Callable[[], str] = str,
         standings: Callable[[], Sequence[Standing]] = tuple,
+        rollouts: Callable[[], Sequence[Status]] = tuple,
         taken: Callable[[], Taken] | None = None,
         clock: Clock = monotonic,
         wall: Clock = time,
     ) -> None:
-        """``source``: where the price comes from; ``standings``: of budgets; ``taken`` may block for ms."""
+        """``source``: where the price comes from; ``standings``: of budgets; ``taken`` may block for ms.
+
+        ``rollouts``: those that run, and those that ended lately, in the order in which they are shown.
+        """
         self._ledger = ledger
         self._models = models
         self._totals = totals
         self._source = source
         self._standings = standings
+        self._rollouts = rollouts
         self._taken = taken or Processes().read
         self._clock = clock
         self._wall = wall
@@ -93,6 +99,7 @@ class Feed:
             cost=owed.cost,
             energy=owed.energy,
             tenants=tenants(owed.queries, self._standings()),
+            rollouts=tuple(self._rollouts()),
             models=models,
         )
 

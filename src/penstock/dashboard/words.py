@@ -4,6 +4,8 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from penstock.rollout.words import Status
+
 May: TypeAlias = Literal["admin", "infer", "all"]
 """What the viewer's key allows; ``all`` where there are no keys."""
 
@@ -147,4 +149,6 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: Cost
     energy: Energy
     tenants: tuple[Tenant, ...] = ()
+    rollouts: tuple[Status, ...] = ()
+    """Those that run, and those that ended lately."""
     models: tuple[Model, ...] = ()
