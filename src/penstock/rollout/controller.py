@@ -402,13 +402,15 @@ class Controller:
         return Taken(counted, len(labels) - counted)
 
     def _label(self, label: Label) -> bool:
-        kept = self._memory.take(label.id)
+        kept = self._memory.take(label.id, label.model, time())
         trial = self._trials.get(kept.model) if kept is not None else None
         if kept is None or trial is None or trial.id != kept.rollout:
             return False
-        trial.label(
-            kept, not label.correct if label.correct is not None else wrong(kept.answer, label.outcome)
+        tolerance = self._courses[kept.model].terms.tolerance
+        mistaken = (
+            not label.correct if label.correct is not None else wrong(kept.answer, label.outcome, tolerance)
         )
+        trial.label(kept, mistaken)
         return True
 
 

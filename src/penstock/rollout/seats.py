@@ -43,7 +43,10 @@ def versions(folder: ModelFolder, seat: Seat) -> tuple[str, ...] | str:
     chosen = answering(folder, seat)
     if chosen and folder.spec.rollout.plan:  # what is newer waits for a rollout of its own
         able = [name for name in able if natural(name) <= natural(chosen)]
-    found = {*wanted(able, policy), *(seat.trial or ()), *([chosen] if chosen else [])}
+    named = wanted(able, policy)
+    if chosen and chosen not in policy and not isinstance(policy, str):
+        named = []  # it has taken the place of those that the settings list
+    found = {*named, *(seat.trial or ()), *([chosen] if chosen else [])}
     return tuple(sorted(found & folder.versions.keys(), key=natural))
 
 

@@ -12,10 +12,10 @@ from penstock.core.errors import BadSetting
 from penstock.core.schema import convert, nearest
 from penstock.core.spans import duration
 from penstock.core.spec import Rollout
+from penstock.rollout.compare import COMPARISONS
 from penstock.rollout.words import GUARDS, HARD
 
 PLANS = ("canary", "blue-green", "shadow", "ab")
-COMPARE = ("auto", "exact", "tolerance", "top1", "cosine")
 STICKY = ("id", "tenant", "header:NAME", "parameter:NAME")
 PARTS = ("answers", "outputs")
 """Guards whose margin is a part of the answers; that of the others is a ratio, new over old."""
@@ -98,8 +98,8 @@ def check(terms: Rollout) -> Rollout:
     _check_sticky(terms.sticky)
     for name, margin in terms.guards.items():
         _check_guard(name, margin)
-    if terms.compare not in COMPARE and not _FUNCTION.fullmatch(terms.compare):
-        near = nearest(terms.compare, list(COMPARE))
+    if terms.compare not in COMPARISONS and not _FUNCTION.fullmatch(terms.compare):
+        near = nearest(terms.compare, list(COMPARISONS))
         _wrong("compare", terms.compare, f"name a function as 'module:function', or {near}")
     if terms.mirror == 0 and terms.plan in ("shadow", "blue-green"):
         _wrong("mirror", 0, f"a {terms.plan} rollout judges by copies alone; leave it out, or have 0.05")

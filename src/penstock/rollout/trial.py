@@ -31,6 +31,8 @@ SAMPLED = 64
 """Answers whose distribution is told the judge at once."""
 
 
+EVERY = 4
+"""One in so many answers is looked at for it, which takes 2 µs."""
 NO_COST = (
     "a small share makes small batches, which cost more a query; cost is judged at 50 %, by copies alone, "
     "or beside a baseline"
@@ -118,7 +120,7 @@ class Trial:
             self._remember(request.id, reply, candidate, odds, unit)
         if not candidate and self.mirror.part:
             self.mirror.offer(request, reply, self.witness)
-        if self._bins is not None and 0 < odds < 1:
+        if self._bins is not None and not self.witness.seen % EVERY and 0 < odds < 1:
             self._bin(self._bins, reply, candidate, odds, unit)
 
     def _remember(self, key: str, reply: Reply, candidate: bool, odds: float, unit: int) -> None:

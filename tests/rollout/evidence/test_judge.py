@@ -320,7 +320,7 @@ def test_what_cannot_be_certified_in_a_day_is_said_with_its_figure():
     guard = said(made, rate=0.1)["p99"]
     assert (
         guard.why
-        == "p99 within 10% needs some 37,000 requests of the new version: 4 days at today's 0.1 a second"
+        == "p99 within 10 % needs some 37,000 requests of the new version: 4 days at today's 0.1 a second"
     )
     assert guard.needs_s == pytest.approx(363_000, rel=0.01)
 

@@ -121,3 +121,19 @@ def test_the_part_over_a_latency_is_read_within_a_bin():
     assert made.over(2.0) == pytest.approx((values > 2.0).mean(), abs=0.006)
     assert made.over(inf) == 0.0
     assert edge(0) == LOW
+
+
+# -- slack --------------------------------------------------------------------------------------------
+
+
+def test_slack_is_latency_that_does_not_count():
+    """A millisecond more on two is half as much again, but nothing that anybody notices."""
+    rng = np.random.default_rng(5)
+    strict, lax = latency("p50", 1.1, 1.1, 0.01), latency("p50", 1.1, 1.1, 0.01, slack=0.001)
+    for made in (strict, lax):
+        for _ in range(20):
+            candidate = rng.random(512) < 0.2
+            seconds = 0.002 * np.exp(0.3 * rng.standard_normal(512)) + 0.001 * candidate
+            fold(made, seconds, candidate, 0.2, 0.002)
+    assert (strict.against.settled, strict.passing.settled) == (True, False)
+    assert (lax.against.settled, lax.passing.settled) == (False, True)

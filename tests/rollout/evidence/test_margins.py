@@ -79,7 +79,7 @@ def test_a_failure_says_what_was_found_and_what_the_most_is():
     assert why("p99", stand) == "p99 is 1.83 times the old version's (1.4 to 2.31), and 1.1 times is the most"
     stand = Stand(failed=True, effect=0.031, low=0.012, high=0.05)
     assert why("answers", stand, 0.01, 0.01) == (
-        "3.10% more of the answers differ than by chance (1.20% to 5.00%), and 1.00% is the most"
+        "3.1 % more of the answers differ than by chance (1.2 % to 5 %), and 1 % is the most"
     )
     stand = Stand(failed=True, beside="5.10% of the new version's, 0.10% of the old one's")
     assert why("errors", stand) == (
@@ -90,14 +90,14 @@ def test_a_failure_says_what_was_found_and_what_the_most_is():
 def test_a_proof_under_way_says_how_much_more_it_takes():
     stand = Stand(seen=100, needs=1234.0)
     assert why("p99", stand) == (
-        "p99 within 20% needs some 1,300 more requests of the new version: 10 minutes at today's 2 a second"
+        "p99 within 20 % needs some 1,300 more requests of the new version: 10 minutes at today's 2 a second"
     )
 
 
 def test_what_will_not_be_proven_is_said_to_be_so():
     stand = Stand(seen=900, effect=1.19, low=1.1, high=1.25)
     assert why("p50", stand) == (
-        "p50 is 1.19 times the old version's (1.1 to 1.25); as it goes on, p50 within 20% is not proven"
+        "p50 is 1.19 times the old version's (1.1 to 1.25); as it goes on, p50 within 20 % is not proven"
     )
 
 

@@ -82,8 +82,8 @@ def _spread(bets: int, weights: Floats | None) -> Floats:
     return np.full(bets, -log(bets)) if weights is None else np.log(weights)
 
 
-def until(bets: Bets, gains: Floats) -> float:
-    """How many more steps of these mean gains settle it; inf if they do not."""
-    missing = bets.limit - bets.logs
+def until(bets: Bets, gains: Floats, more: float = 0.0) -> float:
+    """How many more steps of these mean gains settle it, with ``more`` to go; inf if they do not."""
+    missing = bets.limit + more - bets.logs
     ahead = gains > 0
     return max(0.0, float((missing[ahead] / gains[ahead]).min())) if ahead.any() else inf

@@ -60,12 +60,11 @@ class Judge:
     ) -> None:
         """The first stage begins.
 
-        ``slack``: seconds that the candidate may take more, whatever the ratio.
-
         ``sticky``: callers return to their arm, so each counts once a stage and guard, and stages by
         themselves; rates are then of callers who meet an event.
         ``control``: whose requests the others are; a fresh ``baseline`` of the candidate's share is compared
         in paired windows, which ``tick`` closes, on latency and cost.
+        ``slack``: seconds that the candidate may take more, whatever the ratio.
         Raises ValueError for a guard that there is not.
         """
         if unknown := [name for name in guards if name not in WEIGHTS]:
@@ -272,7 +271,7 @@ class Judge:
         """
         state = self._state
         limits = [
-            slow * max(each.alarm, each.target or 1.0, CENSORED if state.pairs else 1.0)
+            slow * max(each.alarm, each.target or 1.0, CENSORED if state.pairs else 1.0) + state.slack
             for slow, name in zip(state.sketch.thresholds, SHARES, strict=True)
             if (each := state.bounds.get(name)) is not None
         ]

@@ -22,15 +22,11 @@ KNOWN = {
 
 Of use until the stable arm's own tail is known.
 """
-
-
 COLUMNS = 4 + len(TIMES) + 1
 
 
 class Latency(Struct):
-    """The candidate's requests count as slow over a margin times the threshold, and the slack, those of
-    stable over the threshold.
-    """
+    """Stable's requests count as slow over the threshold, the candidate's over its margin and slack."""
 
     name: str
     share: float

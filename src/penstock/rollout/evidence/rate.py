@@ -93,9 +93,7 @@ class Rate(Struct):
         if self.target is None or not self.slight:
             return self.target or 1.0
         events, _, requests, _ = self.counted.totals.tolist()
-        wide = 1 + self.slight * requests / (
-            events + 1
-        )  # as if there were one more: few requests widen nothing
+        wide = 1 + self.slight * requests / (events + 1)  # one more, so that few requests widen nothing
         return float(max(self.target, min(wide, WIDEST)))
 
     def needs(self, odds: float) -> float:
@@ -107,11 +105,10 @@ class Rate(Struct):
         worth = 10 / base if base else 0.0  # a prior of ten events at the stable's rate
         rate = (mine + 10) / (ours + worth) if base else (mine / ours if ours else 0.0)
         bets = label.growth("down", self.ratio, odds, rate, base)
-        found = until(self.passing, bets)
-        if self.slight:
-            clean = rate * np.log(RARER) + (1 - rate) * _clean(self.slight)
-            found = min(found, until(self.clean, clean)) + log(2) / self.slight
-        return found
+        if not self.slight:
+            return until(self.passing, bets)
+        clean = rate * np.log(RARER) + (1 - rate) * _clean(self.slight)
+        return min(until(self.passing, bets, log(2)), until(self.clean, clean, log(2)))
 
     def stand(self, odds: float) -> Stand:
         low, high = rates(self.counted)
@@ -139,7 +136,7 @@ def _clean(slight: float) -> Floats:
 
 
 def _part(events: float, requests: float) -> str:
-    return f"{events / requests:.2%}" if requests else "none"
+    return f"{events / requests * 100:.3g} %" if requests else "none"
 
 
 def rate(margin: float, target: float | None, risk: float, slight: float = SLIGHT) -> Rate:

@@ -83,9 +83,9 @@ def _found(name: str, stand: Stand) -> str:
     elif stand.low is not None:
         between = f" (at least {_number(name, stand.low)})"
     if name == "answers":
-        return f"{stand.effect or 0:.2%} more of the answers differ than by chance{between}"
+        return f"{percent(stand.effect or 0)} more of the answers differ than by chance{between}"
     if name == "outputs":
-        return f"{stand.effect or 0:.1%} of the answers went to other classes"
+        return f"{percent(stand.effect or 0)} of the answers went to other classes"
     if name in RATES:
         return f"{RATES[name]}: {stand.beside}"
     if stand.effect is None:
@@ -94,25 +94,29 @@ def _found(name: str, stand: Stand) -> str:
 
 
 def _number(name: str, value: float) -> str:
-    return f"{value:.2%}" if name == "answers" else f"{value:.3g}"
+    return percent(value) if name == "answers" else f"{value:.3g}"
 
 
 def _limit(name: str, value: float) -> str:
-    return f"{value:.2%}" if name == "answers" else f"{value:g} times"
+    return percent(value) if name == "answers" else f"{value:g} times"
 
 
 def _aim(name: str, target: float) -> str:
     if name == "answers":
-        return f"that at most {target:.2%} of the answers differ"
+        return f"that at most {percent(target)} of the answers differ"
     if name in RATES:
         return f"{name} below {target:g} times"
-    return f"{name} within {target - 1:.0%}" if target < 2 else f"{name} below {target:g} times"
+    return f"{name} within {percent(target - 1)}" if target < 2 else f"{name} below {target:g} times"
 
 
 def _round(value: float) -> int:
     """To two digits."""
     step = 10 ** max(0, len(str(int(value))) - 2)
     return int(ceil(value / step) * step)
+
+
+def percent(part: float) -> str:
+    return f"{part * 100:.3g} %"
 
 
 def duration(seconds: float) -> str:
