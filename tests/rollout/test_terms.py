@@ -96,7 +96,7 @@ def test_steps_are_percents(text):
     ("values", "sentence"),
     [
         ({"plan": "canry"}, "rollout: plan cannot be 'canry'; did you mean 'canary'?"),
-        ({"plan": ""}, "rollout: plan cannot be ''; have ab, blue-green, canary, shadow"),
+        ({"plan": ""}, "rollout: plan cannot be ''; have aa, ab, blue-green, canary, shadow"),
         ({"plan": ["ab"]}, "rollout: plan cannot be ['ab']; have"),
         ({"plann": "canary"}, "rollout: no setting 'plann'; did you mean 'plan'?"),
         ({"steps": [5, 1]}, "rollout: steps cannot be '5,1'; they must rise: 1,5"),
@@ -106,7 +106,7 @@ def test_steps_are_percents(text):
         ({"plan": "shadow", "steps": [5]}, "rollout: steps cannot be '5'; shadow takes none"),
         ({"plan": "blue-green", "steps": [5]}, "rollout: steps cannot be '5'; blue-green takes none"),
         ({"plan": "ab", "steps": [5, 50]}, "rollout: steps cannot be '5,50'; ab takes one"),
-        ({"plan": "ab", "steps": [100]}, "rollout: steps cannot be '100'; an ab rollout needs both"),
+        ({"plan": "ab", "steps": [100]}, "rollout: steps cannot be '100'; ab needs both versions"),
         ({"sticky": "tennant"}, "rollout: sticky cannot be 'tennant'; did you mean 'tenant'?"),
         ({"sticky": "header:"}, "rollout: sticky cannot be 'header:'; did you mean 'header:NAME'?"),
         ({"sticky": "header:a b"}, "rollout: sticky cannot be 'header:a b'"),

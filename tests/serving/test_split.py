@@ -52,8 +52,9 @@ class Log:
         self.units: list[int] = []
         self.events: Counter[str] = Counter()
 
-    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
+    def asked(self, ticket: Ticket, odds: float, unit: int, beside: bool, /) -> None:
         self.units.append(unit)
+        self.events["beside"] += beside
 
         def over(ticket: Ticket) -> None:
             self._hear(False, odds, ticket.reply, ticket.error)
@@ -188,7 +189,7 @@ def test_what_the_stable_version_cannot_answer_either_is_told_by_its_error():
     house.ask()
     house.new.asked[0].fail(EngineFailed("new"))
     house.old.asked[0].fail(EngineFailed("old"))
-    assert (house.versions, house.whats, house.log.events) == (["old"], ["EngineFailed"], {})
+    assert (house.versions, house.whats, +house.log.events) == (["old"], ["EngineFailed"], {})
     house.old.fails = Overloaded("full")
     house.ask()
     house.new.asked[1].fail(EngineFailed("new"))
@@ -235,7 +236,7 @@ def test_where_the_model_answers_with_nan_the_candidate_may_too():
     house.ask()
     house.new.asked[0].answer(house.new.reply(np.nan))
     house.old.asked[0].answer(house.old.reply(np.nan))
-    assert (house.versions, house.whats, house.log.events) == (["1"], ["answer"], {})
+    assert (house.versions, house.whats, +house.log.events) == (["1"], ["answer"], {})
 
 
 def test_a_caller_who_goes_takes_both_tries_with_him_and_is_told_of_once():
@@ -277,3 +278,17 @@ def test_the_time_that_was_lost_counts_as_queued():
     house.old.asked[0].answer(house.old.reply())
     assert house.answers[0].reply is not None
     assert house.answers[0].reply.timing.queued == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("key", [None, lambda request: request.id], ids=["by lot", "by caller"])
+def test_a_baseline_gets_as_many_requests_as_the_candidate_while_there_are_enough(weight, key):
+    beside = Arm("1")
+    house = House(weight, baseline=beside, key=key)
+    house.old.at_once = house.new.at_once = beside.at_once = True
+    for at in range(5000):
+        house.ask(id=f"{at}")
+    shares = np.array([len(house.new.asked), len(beside.asked), len(house.old.asked)]) / 5000
+    rest = min(weight, 1 - weight)
+    np.testing.assert_allclose(shares, [weight, rest, 1 - weight - rest], atol=0.03)
+    assert house.log.events["beside"] == len(beside.asked)

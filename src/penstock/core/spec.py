@@ -152,8 +152,8 @@ Part: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 class Rollout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``[rollout]`` in model.toml: how a new version comes in."""
 
-    plan: Literal["", "canary", "blue-green", "shadow", "ab"] = ""
-    """Empty: a new version answers as soon as it is loaded."""
+    plan: Literal["", "canary", "blue-green", "shadow", "ab", "aa"] = ""
+    """Empty: a new version answers as soon as it is loaded. ``aa`` is a version against itself."""
     steps: tuple[Percent, ...] = ()
     """Percent of the requests, stage by stage; empty: as the plan and the traffic have it."""
     hold_s: Duration | None = None
@@ -178,6 +178,8 @@ class Rollout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting for each other in one process costs models of microseconds."""
     baseline: bool = False
     """Load the old version once more with the share of the new one, to judge latency and cost against."""
+    self_test_h: Duration = 0.0
+    """Hours between two self-tests of the guards, a version against itself; 0: none."""
     risk: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     """Chance that a good version is taken back, over the whole rollout and all guards."""
     guards: Mapping[str, float | bool] = {}

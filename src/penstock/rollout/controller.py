@@ -74,13 +74,17 @@ class Controller:
         self._catalog, self._models, self._ledger = catalog, models, ledger
         self._headers = headers
         self._memory = Memory()
-        self._scene = Scene(catalog, ledger.accounts, rates, self._memory, self._wake)
+        self._scene = Scene(
+            catalog, ledger.accounts, rates, self._memory, self._wake, models.double, models.part
+        )
         self._runner: Runner[Looks, Courses, Step] = Runner(self, {})
         self._seating = Seating(catalog, self._versions, self._keep_pin)
         self._trials: dict[str, Trial] = {}
         self._ended: list[Course] = []
         """The newest first."""
         self._traffic = Traffic()
+        self._tests: dict[str, float] = {}
+        """When each model's guards are tried next (monotonic seconds)."""
         self._saved = 0.0
         self._keeper: Keeper | None = None
         self._state: State | None = None
@@ -157,12 +161,13 @@ class Controller:
         hard, trial.hard = tuple(trial.hard), []
         return Seen(
             now=time(),
-            stable_up=trial.up(course.stable),
+            stable_up=trial.up(course.stable) and (trial.ready or not trial.up(course.candidate)),
             candidate_up=trial.up(course.candidate),
             guards=trial.verdicts(course) if course.phase != "loading" else (),
             hard=hard,
             lacking=self._lacking(course, trial),
             changed=self._changed(course),
+            unfit=trial.unfit,
             quiet=monotonic() - trial.last,
         )
 
@@ -207,6 +212,23 @@ class Controller:
             except PenstockError as error:
                 log.error("model %s: version %s is not rolled out: %s", model, version, error)
                 self._seating.mark(self._bad(model, version, str(error)))
+        for model, folder in self._seating.folders.items():
+            if folder.spec is not None and folder.spec.rollout.self_test_h:
+                self._test(model, folder.spec.rollout)
+
+    def _test(self, model: str, terms: Rollout) -> None:
+        """Try the guards on a model's version against itself, when it is time."""
+        live, now = self._catalog.default(model), monotonic()
+        due = self._tests.setdefault(model, now + terms.self_test_h * 3600) <= now
+        if not due or live is None or model in self._trials or not self._traffic.rate(model):
+            return
+        self._tests[model] = now + terms.self_test_h * 3600
+        version = live.state.version
+        own = replace(terms, plan="aa", steps=())
+        try:
+            self._begin(model, version, version, check(own), "model.toml", "a self-test of the guards")
+        except PenstockError as error:
+            log.error("model %s: the guards are not tried: %s", model, error)
 
     def decide(self, seen: Looks, memory: Courses, /) -> tuple[list[Step], Courses]:
         steps: list[Step] = []
@@ -353,7 +375,11 @@ class Controller:
         live = self._catalog.default(model)
         if live is None:
             raise ModelNotReady(f"model {model!r} does not serve, so that there is nothing to compare with")
-        if live.state.version == version:
+        if live.state.version != version and terms.plan == "aa":
+            raise InvalidRequest(
+                f"aa is a version against itself: version {live.state.version} of model {model!r} answers now"
+            )
+        if live.state.version == version and terms.plan != "aa":
             raise InvalidRequest(
                 f"version {version} of model {model!r} answers already; give a model.toml "
                 '[rollout] plan = "canary" and its new versions are rolled out as they come'

@@ -78,6 +78,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     """Why a version cannot come up."""
     changed: str = ""
     """The version whose files have changed."""
+    unfit: str = ""
+    """Why the trial cannot be held, which is no fault of the candidate's."""
     quiet: float = 0.0
     """Seconds since the last request that names no version."""
 
@@ -116,10 +118,12 @@ def decide(course: Course, seen: Seen) -> Decision:
     if seen.changed:
         why = f"the files of version {seen.changed} changed while it was on trial"
         return _rollback(course, seen.now, "files", why, bad=False)
+    if seen.unfit:
+        return _rollback(course, seen.now, "penstock", seen.unfit, bad=False)
     if course.phase == "loading":
         return _load(course, seen)
     for guard, why in seen.hard:
-        return _rollback(course, seen.now, f"guard {guard}", why)
+        return _rollback(course, seen.now, f"guard {guard}", why, bad=course.kind != "aa")
     if not seen.candidate_up or not seen.stable_up:
         gone = course.candidate if not seen.candidate_up else course.stable
         return [], replace(course, says=f"version {gone} does not serve at present; version "
@@ -127,7 +131,7 @@ def decide(course: Course, seen: Seen) -> Decision:
     failed = [guard for guard in seen.guards if guard.verdict == "fail"]
     if failed and course.kind not in ONLY_TOLD and course.weight < 100:
         worst = max(failed, key=lambda guard: guard.against)
-        return _rollback(course, seen.now, f"guard {worst.name}", worst.why)
+        return _rollback(course, seen.now, f"guard {worst.name}", worst.why, bad=course.kind != "aa")
     if course.phase == "paused":
         return [], replace(course, says=f"paused at {show(course.weight)} of the requests")
     return _stay_or_go(course, seen, failed)
@@ -181,6 +185,8 @@ def _inconclusive(course: Course, seen: Seen, open_: Sequence[Guard]) -> Decisio
 
 
 def _go_on(course: Course, now: float, why: str = "") -> Decision:
+    if course.kind == "aa":
+        return _promote(course, now, "guards", "none of them alarms where both versions are the same")
     if course.last:
         return _promote(course, now, "guards", why or "every guard has passed")
     course = _enter(course, course.stage + 1, now)
@@ -215,6 +221,8 @@ def _promote(course: Course, now: float, by: str, why: str) -> Decision:
 
 def _rollback(course: Course, now: float, by: str, why: str, bad: bool = True) -> Decision:
     says = f"version {course.stable} stays: {why}"
+    if course.kind == "aa" and by.startswith("guard"):
+        says = f"{by} alarms though both versions are the same: {why}; have a baseline, or wider margins"
     return [Rollback(by, why, bad), Note(by, "rollback", why)], _end(course, now, "rolled-back", says)
 
 

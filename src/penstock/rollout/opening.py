@@ -6,7 +6,7 @@ from penstock.core.spec import Rollout, Signature, TensorSpec
 from penstock.core.types import ModelState
 from penstock.rollout.course import Course
 from penstock.rollout.evidence.margins import defaults
-from penstock.rollout.words import Kind, Stage
+from penstock.rollout.words import GUARDS, Kind, Stage
 
 COSTS = ("cost", "energy")
 
@@ -21,7 +21,12 @@ def costs(weight: float, terms: Rollout) -> bool:
 
 
 def _needless(weight: float, terms: Rollout) -> tuple[str, ...]:
-    """Guards that need not pass at so many percent: costs that cannot be told, and feedback unasked for."""
+    """Guards that need not pass at so many percent: costs that cannot be told, and feedback unasked for.
+
+    A version against itself need pass none.
+    """
+    if terms.plan == "aa":
+        return GUARDS
     costless = () if costs(weight, terms) else COSTS
     return costless if "accuracy" in terms.guards else (*costless, "accuracy")
 
@@ -44,7 +49,8 @@ def begin(
     """
     kind: Kind = terms.plan or "canary"
     plan = defaults(kind, rate, terms)
-    alarms = {name: alarm for name, alarm in plan.alarms.items() if name != "answers" or terms.mirror != 0}
+    alike = kind == "aa" or terms.mirror == 0
+    alarms = {name: alarm for name, alarm in plan.alarms.items() if name != "answers" or not alike}
     return Course(
         id=key,
         model=model,

@@ -65,10 +65,10 @@ class Seating:
         for name, folder in self.folders.items():
             seat = self.seat(name)
             live = self._catalog.default(name)
-            if seat == seats.NOBODY and not (folder.spec and folder.spec.rollout.plan):
+            if seat == seats.NOBODY and not seats.by_rollout(folder):
                 continue
             if seat.pin is None and seat.trial is None and live is not None:
-                if folder.spec is not None and folder.spec.rollout.plan:
+                if seats.by_rollout(folder):
                     pin = self.pin_of(name, live.state.version)
                     self.pin(pin)
                     self._keep(pin)

@@ -25,10 +25,15 @@ class Seat(Struct, frozen=True, kw_only=True):
 NOBODY = Seat()
 
 
+def by_rollout(folder: ModelFolder) -> bool:
+    """Whether new versions come in by rollouts."""
+    return folder.spec is not None and folder.spec.rollout.plan not in ("", "aa")
+
+
 def direct(folder: ModelFolder, seat: Seat) -> ModelFolder:
     """The folder as the repository's watcher is to see it: with a list of the versions that are wanted."""
     spec = folder.spec
-    if spec is None or not folder.versions or (seat == NOBODY and not spec.rollout.plan):
+    if spec is None or not folder.versions or (seat == NOBODY and not by_rollout(folder)):
         return folder
     return replace(folder, spec=replace(spec, versions=versions(folder, seat)))
 
@@ -41,7 +46,7 @@ def versions(folder: ModelFolder, seat: Seat) -> tuple[str, ...] | str:
         return policy
     able = [name for name in folder.versions if not is_bad(folder, name, seat)] or list(folder.versions)
     chosen = answering(folder, seat)
-    if chosen and folder.spec.rollout.plan:  # what is newer waits for a rollout of its own
+    if chosen and by_rollout(folder):  # what is newer waits for a rollout of its own
         able = [name for name in able if natural(name) <= natural(chosen)]
     named = wanted(able, policy)
     if chosen and chosen not in policy and not isinstance(policy, str):
@@ -60,7 +65,7 @@ def answering(folder: ModelFolder, seat: Seat) -> str:
     pin = seat.pin
     if pin is None or folder.spec is None or pin.version not in folder.versions:
         return ""
-    if folder.spec.rollout.plan:
+    if by_rollout(folder):
         return pin.version
     if pin.policy != policy_of(folder):
         return ""
@@ -71,7 +76,7 @@ def answering(folder: ModelFolder, seat: Seat) -> str:
 def candidate(folder: ModelFolder, seat: Seat) -> str:
     """The version that is to be rolled out next by itself: the newest over the one that answers."""
     spec = folder.spec
-    if spec is None or not spec.rollout.plan or seat.pin is None or seat.trial is not None:
+    if spec is None or not by_rollout(folder) or seat.pin is None or seat.trial is not None:
         return ""
     now = natural(seat.pin.version)
     newer = [

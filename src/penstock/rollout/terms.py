@@ -15,7 +15,7 @@ from penstock.core.spec import Rollout
 from penstock.rollout.compare import COMPARISONS
 from penstock.rollout.words import GUARDS, HARD
 
-PLANS = ("canary", "blue-green", "shadow", "ab")
+PLANS = ("canary", "blue-green", "shadow", "ab", "aa")
 STICKY = ("id", "tenant", "header:NAME", "parameter:NAME")
 PARTS = ("answers", "outputs")
 """Guards whose margin is a part of the answers; that of the others is a ratio, new over old."""
@@ -115,15 +115,15 @@ def _check_steps(terms: Rollout) -> None:
     said = ",".join(f"{step:g}" for step in steps)
     if steps and terms.plan in ("blue-green", "shadow"):
         _wrong("steps", said, f"{terms.plan} takes none; a plan with steps is canary")
-    if len(steps) > 1 and terms.plan == "ab":
-        _wrong("steps", said, "ab takes one, the new version's percent, e.g. 50")
+    if len(steps) > 1 and terms.plan in ("ab", "aa"):
+        _wrong("steps", said, f"{terms.plan} takes one, the new version's percent, e.g. 50")
     if not all(0 < step <= 100 for step in steps):
         _wrong("steps", said, "each must be over 0 and at most 100 percent")
     if any(later <= step for step, later in pairwise(steps)):
         rising = ",".join(f"{step:g}" for step in sorted(set(steps)))
         _wrong("steps", said, f"they must rise: {rising}")
-    if terms.plan == "ab" and steps == (100,):
-        _wrong("steps", said, "an ab rollout needs both versions; have less than 100")
+    if terms.plan in ("ab", "aa") and steps == (100,):
+        _wrong("steps", said, f"{terms.plan} needs both versions; have less than 100")
 
 
 def _check_sticky(sticky: str) -> None:

@@ -1,12 +1,14 @@
 """One rollout that runs: its evidence, and its part in the way of requests."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from time import monotonic, time
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.core.errors import PenstockError
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply
 from penstock.metering.accounts import Accounts
@@ -31,6 +33,8 @@ SAMPLED = 64
 """Answers whose distribution is told the judge at once."""
 
 
+WINDOW = 10.0
+"""Seconds of latencies and costs that are compared at once with a baseline's."""
 EVERY = 4
 """One in so many answers is looked at for it, which takes 2 µs."""
 NO_COST = (
@@ -49,6 +53,10 @@ class Scene(Struct, frozen=True):
     """Of requests that feedback may come for."""
     wake: Callable[[], None]
     """Something happened that acts at once."""
+    double: Callable[[str, str], Awaitable[Live]]
+    """Loads a version of a model once more; raises a PenstockError."""
+    part: Callable[[Live], None]
+    """Lets go of one."""
 
 
 class Trial:
@@ -60,7 +68,20 @@ class Trial:
         targets = course.targets[0]
         bounds = {name: Bound(alarm, targets.get(name)) for name, alarm in course.alarms.items()}
         self.id = course.id
-        self.judge = judge or Judge(bounds, terms.risk, sticky=bool(terms.sticky), slack=terms.slack_ms / 1e3)
+        self.judge = judge or Judge(
+            bounds,
+            terms.risk,
+            sticky=bool(terms.sticky),
+            control="baseline" if terms.baseline else "stable",
+            slack=terms.slack_ms / 1e3,
+        )
+        self.unfit = ""
+        """Why it cannot be held."""
+        self._itself = course.kind == "aa"
+        self._baseline = terms.baseline
+        self._double: Live | None = None
+        self._doubling: asyncio.Task[None] | None = None
+        self._window = monotonic()
         self.hard: list[tuple[str, str]] = []
         self.traffic = Traffic()
         self._model, self._arms = course.model, (course.stable, course.candidate)
@@ -68,8 +89,9 @@ class Trial:
         self._salt = course.id.encode()[:16]
         self._key = key_of(terms.sticky)
         self._begun = course.stage
-        self._division: Division | None = None
+        self._divided: tuple[float, Live | None] | None = None
         self.witness = Witness(self._fold, self._alarm, self._answered)
+        self.witness.paired = terms.baseline
         foreign = terms.compare not in COMPARISONS
         compare = comparison(terms.compare, terms.tolerance)
         self.mirror = Mirror(self._pair, self.judge, compare, self._alarm, foreign=foreign, seed=self._salt)
@@ -94,16 +116,51 @@ class Trial:
         self.mirror.timed = weight == 0
         usual = 1.0 if weight == 0 else 0.05
         part = usual if self._wanted is None else self._wanted
-        self.mirror.part = part if course.phase != "loading" and weight < 1 else 0.0
-        if self._division is None or self._division.weight != weight:
-            self._division = Division(*self._arms, weight, self.witness, self._key, self._salt)
-            self._scene.catalog.divide(self._model, self._division)
+        copied = course.phase != "loading" and weight < 1 and not self._itself
+        self.mirror.part = part if copied else 0.0
+        divided = (weight, self._double)
+        if self._divided != divided and not (self._itself and self._double is None):
+            self._divided = divided
+            self._scene.catalog.divide(self._model, self._division(weight))
+
+    def _division(self, weight: float) -> Division:
+        return Division(
+            *self._arms,
+            weight,
+            self.witness,
+            self._key,
+            self._salt,
+            baseline=None if self._itself else self._double,
+            double=self._double if self._itself else None,
+        )
 
     def end(self) -> None:
         """Requests are divided no longer; those on their way come to their end."""
         self.witness.flush()
         self.mirror.part = 0.0
         self._scene.catalog.divide(self._model, None)
+        if self._doubling is not None:
+            self._doubling.cancel()
+        if self._double is not None:
+            self._scene.part(self._double)
+
+    # -- the stable version once more ------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Both versions serve, and the double where there is to be one."""
+        return all(map(self.up, self._arms)) and (self._double is not None or not self._needs_double)
+
+    @property
+    def _needs_double(self) -> bool:
+        return self._itself or self._baseline
+
+    async def _load_double(self) -> None:
+        try:
+            self._double = await self._scene.double(self._model, self._arms[0])
+            self._scene.wake()
+        except PenstockError as error:
+            self.unfit = str(error)
 
     # -- what it hears ---------------------------------------------------------------------------------
 
@@ -154,12 +211,17 @@ class Trial:
         """Count what is late, ask the stable version for what takes too long, and fold what there is."""
         now = monotonic()
         self.witness.rates = self._scene.rates()
+        if self._needs_double and self._doubling is None and self.up(course.stable):
+            self._doubling = asyncio.create_task(self._load_double())
         split = self._split()
         for relay in self.witness.overdue(now, self.judge.threshold()):
             if split is not None:
                 split.give_up(relay)
         self.witness.flush()
         self._tell_bins()
+        if self._baseline and now - self._window >= WINDOW:
+            self._window = now
+            self.judge.tick()
         if self.witness.seen != self._seen:
             self._seen, self.last = self.witness.seen, now
         if self.traffic.due(now):
@@ -168,7 +230,7 @@ class Trial:
 
     def _look(self, course: Course) -> None:
         """Whether the candidate is well."""
-        live = self._live(course.candidate)
+        live = self._double if self._itself else self._live(course.candidate)
         if live is None:
             return
         if live.executor.trouble:

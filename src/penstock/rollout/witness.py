@@ -51,8 +51,10 @@ class Witness:
         self.rates = Rates()
         self.costs = True
         """Whether what runs cost is evidence."""
-        self.flight: dict[Ticket, tuple[float, int]] = {}
-        """Requests on their way: odds and unit."""
+        self.paired = False
+        """Whether a baseline is what latency and cost are compared with."""
+        self.flight: dict[Ticket, tuple[float, int, bool]] = {}
+        """Requests on their way: odds, unit, and whether latency and cost count."""
         self.stable = self.candidate = 0
         """Requests that each has answered."""
         self.rescued = 0
@@ -66,9 +68,9 @@ class Witness:
 
     # -- on the request path -----------------------------------------------------------------------
 
-    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
+    def asked(self, ticket: Ticket, odds: float, unit: int, beside: bool, /) -> None:
         self.seen += 1
-        self.flight[ticket] = (odds, unit)
+        self.flight[ticket] = (odds, unit, beside or not self.paired)
         if ticket.over:
             self._looked(ticket)
         else:
@@ -80,13 +82,13 @@ class Witness:
 
     def _looked(self, ticket: Ticket) -> None:
         """The stable version's ticket is over."""
-        odds, unit = self.flight.pop(ticket)
+        odds, unit, counts = self.flight.pop(ticket)
         late = bool(self._late) and self._was_late(ticket)
         reply = ticket.reply
         if reply is not None:
             self.stable += 1
             if not late:
-                self._note(False, odds, self._clock() - ticket.arrived, unit, reply.timing)
+                self._note(False, odds, self._clock() - ticket.arrived, unit, reply.timing, counts)
             self._answered(ticket, reply, False, odds, unit)
         elif ticket.error is not None:
             self._failed(False, odds, unit, ticket.error, late)
@@ -94,7 +96,7 @@ class Witness:
     def tried(self, relay: Relay, /) -> None:
         self.seen += 1
         self._tried += 1
-        self.flight[relay] = (relay.odds, relay.unit)
+        self.flight[relay] = (relay.odds, relay.unit, True)
 
     def told(self, relay: Relay, reply: Reply | None, error: PenstockError | None, /) -> None:
         self.flight.pop(relay, None)
@@ -130,9 +132,17 @@ class Witness:
         cold = late or self._tried <= COLD
         self._add((candidate, odds, inf, not timed_out, timed_out, nan, nan, unit >> 11, cold))
 
-    def _note(self, candidate: bool, odds: float, seconds: float, unit: int, timing: Timing) -> None:
+    def _note(
+        self,
+        candidate: bool,
+        odds: float,
+        seconds: float,
+        unit: int,
+        timing: Timing,
+        counts: bool = True,
+    ) -> None:
         cost, joules = self.worth(timing)
-        cold = self._tried <= COLD
+        cold = self._tried <= COLD or not counts
         self._add((candidate, odds, seconds, False, False, cost, joules, unit >> 11, cold))
 
     def _add(self, row: Row) -> None:
@@ -165,11 +175,12 @@ class Witness:
         Gives those that have used up half of their time, so that another version may be asked.
         """
         half: list[Relay] = []
-        for ticket, (odds, unit) in list(self.flight.items()):
+        for ticket, (odds, unit, counts) in list(self.flight.items()):
             spent, relayed = now - ticket.arrived, isinstance(ticket, Relay)
             if spent > age and ticket not in self._late:
                 self._late.add(ticket)
-                self._add((relayed, odds, inf, False, False, nan, nan, unit >> 11, self._tried <= COLD))
+                cold = self._tried <= COLD or not counts
+                self._add((relayed, odds, inf, False, False, nan, nan, unit >> 11, cold))
             if isinstance(ticket, Relay) and spent > (ticket.deadline - ticket.arrived) / 2:
                 half.append(ticket)
         return half

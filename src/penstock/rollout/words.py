@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from penstock.core.spec import Rollout as Terms
 
-Kind: TypeAlias = Literal["canary", "blue-green", "shadow", "ab"]
+Kind: TypeAlias = Literal["canary", "blue-green", "shadow", "ab", "aa"]
+"""``aa``: a version against itself, to try the guards; it is ``promoted`` where none of them alarms."""
 Phase: TypeAlias = Literal["loading", "running", "paused", "promoted", "rolled-back"]
 """``loading``: the candidate is not up yet; the last two are ends."""
 

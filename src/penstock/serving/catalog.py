@@ -132,7 +132,7 @@ class Catalog:
         division = self._divided.get(default.state.name)
         if division is None or division.stable != default.state.version:
             return None
-        candidate = versions.get(division.candidate)
+        candidate = division.double or versions.get(division.candidate)
         return Split(default, candidate, division) if candidate is not None else None
 
     def __iter__(self) -> Iterator[Live]:

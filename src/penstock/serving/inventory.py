@@ -116,6 +116,10 @@ class Inventory:
                 return self._known.get((model, order.version))
         return None
 
+    def order(self, model: str, version: str) -> Load | None:
+        """What loads a version that is wanted."""
+        return self._orders.get(model, {}).get(version)
+
     def warmth(self, order: Load) -> Warm | None:
         """What was measured when these files were in memory with these settings, for one that is cold."""
         known = self._known.get((order.model, order.version)) if order.model in self.parked else None

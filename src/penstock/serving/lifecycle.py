@@ -77,6 +77,8 @@ class Lifecycle:
         self._staging = Staging(catalog, ledger, self._roster, self._residency, self._supply)
         self.direct: Callable[[Mapping[str, ModelFolder]], Mapping[str, ModelFolder]] = dict
         """Makes of a scan what is to be seen of it: rollouts say which versions are wanted."""
+        self.double, self.part = self._staging.double, self._staging.part
+        """For comparisons: load a version once more, and let go of it."""
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
         self._closing = False
@@ -105,6 +107,8 @@ class Lifecycle:
         await self._residency.close()
         for live in list(self._catalog):
             self._staging.retire(live)
+        for live in list(self._staging.doubles):
+            self._staging.part(live)
         await asyncio.gather(*self._roster.retiring.values(), return_exceptions=True)
 
     def lame(self) -> None:
@@ -125,7 +129,8 @@ class Lifecycle:
 
     def expire(self, now: float) -> bool:
         """Answer whoever's deadline has passed, in every version; whether any of them is at work."""
-        busy = [live.executor for live in (*self._catalog, *self._roster.retiring) if not live.executor.idle]
+        lives = (*self._catalog, *self._staging.doubles, *self._roster.retiring)
+        busy = [live.executor for live in lives if not live.executor.idle]
         for executor in busy:
             executor.expire(now)
         return bool(busy)

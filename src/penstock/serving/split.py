@@ -44,9 +44,10 @@ class Arm(Protocol):
 class Witness(Protocol):
     """Hears of every request that was divided; must not block nor raise."""
 
-    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
+    def asked(self, ticket: Ticket, odds: float, unit: int, beside: bool, /) -> None:
         """The stable version was asked, though the candidate would have been with such ``odds``.
 
+        ``beside``: the copy of it that has the candidate's share.
         To be told of by ``ticket.watch``, or at once where it is over.
         """
         ...
@@ -84,6 +85,10 @@ class Division(Struct, frozen=True, eq=False):
     """Of a returning caller, who stays on his version; callers without one are divided by a coin."""
     salt: bytes = b""
     """Of the key's hash, at most 16 bytes."""
+    baseline: Arm | None = None
+    """The stable version once more, which gets as many requests as the candidate."""
+    double: Arm | None = None
+    """What stands in for the candidate: the stable version once more, to try the guards themselves."""
 
 
 class Relay(Ticket):
@@ -146,18 +151,30 @@ class Split:
         self._witness = division.witness
         self._key = division.key
         self._coin = Coin(division.weight, division.salt)
+        weight = division.weight
+        self._beside = min(weight, 1.0 - weight) if division.baseline is not None else 0.0
+        self._lot = Random(division.salt + b"baseline").random
 
     def __call__(self, request: Request, /) -> Ticket:
         odds, chosen, unit = self._coin.toss() if self._key is None else self._draw(request)
         if chosen:
             return self._try(request, odds, unit)
+        arm, beside = self._stable, False
+        if self._beside and self._goes_beside(odds, unit):
+            arm, beside = self.division.baseline or arm, True
         try:
-            ticket = self._stable.executor(request)
+            ticket = arm.executor(request)
         except PenstockError as error:
             self._witness.refused(odds, unit, error)
             raise
-        self._witness.asked(ticket, odds, unit)
+        self._witness.asked(ticket, odds, unit, beside)
         return ticket
+
+    def _goes_beside(self, odds: float, unit: int) -> bool:
+        """Whether the baseline answers what the candidate was not drawn for."""
+        if unit:
+            return unit < (self.division.weight + self._beside) * 2.0**64
+        return self._lot() * (1.0 - odds) < self._beside
 
     def _try(self, request: Request, odds: float, unit: int) -> Ticket:
         """Ask the candidate."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from time import monotonic
 
-from penstock.core.errors import PenstockError, one_line
+from penstock.core.errors import PenstockError, Unsupported, one_line
 from penstock.metering.book import Book
 from penstock.metering.ledger import Ledger
 from penstock.repository.versions import natural
@@ -33,6 +33,8 @@ class Staging:
         self._residency = residency
         self._supply = supply
         self._measuring = asyncio.Lock()
+        self.doubles: set[Live] = set()
+        """Versions that are loaded once more, beside those that serve."""
         self._growth = Growth()
 
     async def bring(self, order: Load) -> str:
@@ -105,12 +107,39 @@ class Staging:
         if live not in self._roster.retiring:
             self._roster.retiring[live] = asyncio.create_task(self._drain(live))
 
-    async def _drain(self, live: Live) -> None:
+    async def double(self, model: str, version: str) -> Live:
+        """Load a version that serves once more; it answers only those who are sent to it.
+
+        Raises Unsupported where there is no room to be had for it, and LoadFailed.
+        """
+        order = self._residency.inventory.order(model, version)
+        if order is None or order.spec.steps:
+            raise Unsupported(f"version {version} of model {model!r} cannot be loaded twice: a pipeline has "
+                              "nothing of its own to load")  # fmt: skip
+        if self._residency.limited:
+            raise Unsupported("with memory.limit no version is loaded twice; leave the baseline out")
+        book = self._ledger.book(model, version)
+        try:
+            live = await bring_up(order.spec, version, order.path, book, self._measuring)
+        except BaseException:
+            self._ledger.forget(model, version)
+            raise
+        self.doubles.add(live)
+        return live
+
+    def part(self, live: Live) -> None:
+        """Drain and close a double."""
+        if live in self.doubles:
+            self.doubles.discard(live)
+            self._roster.retiring[live] = asyncio.create_task(self._drain(live, double=True))
+
+    async def _drain(self, live: Live, *, double: bool = False) -> None:
         await live.executor.drain()
         live.executor.close()
         with self._growth.over():
             await asyncio.to_thread(live.close)
         self._ledger.forget(live.state.name, live.state.version)
-        self._ledger.events.note(live.state.name, live.state.version, "unloaded")
+        if not double:
+            self._ledger.events.note(live.state.name, live.state.version, "unloaded")
         del self._roster.retiring[live]
         self._residency.went(live)

@@ -80,6 +80,7 @@ def defaults(kind: Kind, rate: float, terms: Terms | None = None) -> Plan:
             "blue-green": (0.0, 100.0),
             "shadow": (0.0,),
             "ab": (50.0,),
+            "aa": (50.0,),
         }[kind]
     )
     judged = [at for at, step in enumerate(steps) if step < 100]

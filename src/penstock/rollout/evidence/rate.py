@@ -1,6 +1,6 @@
 """Guards over rates: errors, time-outs, and wrong answers by feedback."""
 
-from math import inf, log
+from math import exp, inf, log
 
 import numpy as np
 from msgspec import Struct, field
@@ -17,6 +17,8 @@ SLIGHT = 0.002
 """Difference of rates that no pass has to exclude: where errors are rare, twice as many are rare too."""
 WIDEST = 5.0
 """Ratio of error rates that is too much however rare they are."""
+REPEATED = 0.2
+"""Part of the events that may come from callers who had one before, for first events to be told apart."""
 RARER = np.array((0.001, 0.2, 0.5))
 """Parts of ``SLIGHT`` that the test of a clean record bets on."""
 
@@ -41,6 +43,9 @@ class Rate(Struct):
     counted: Tally = field(default_factory=tally)
     once: Once = field(default_factory=Once)
     events: int = 0
+    firsts: int = 0
+    """Events of this stage that were a returning caller's first."""
+    repeats: int = 0
     fresh: int = 0
     passed: bool = False
 
@@ -49,6 +54,7 @@ class Rate(Struct):
         self.target, self.passed = target, False
         self.passing, self.clean = proof(len(label.DOWN)), proof(len(RARER))
         self.once.clear()
+        self.firsts = self.repeats = 0
         if alone:
             self.counted = tally()
         self.ratio = self._ratio()
@@ -58,7 +64,7 @@ class Rate(Struct):
         if due(self.fresh, float(self.counted.totals[2:].sum()) - self.fresh):
             self.ratio, self.fresh = self._ratio(), 0
         if events.any():
-            self._bet(events, coins, units)
+            self._bet(events, coins, units, single)
         seen = coins.totals if single is None else coins.count(single)
         counts = coins.count(events if single is None else events & single)
         self.counted.add(coins, np.concatenate((counts.reshape(-1, 2), seen.reshape(-1, 2)), axis=1))
@@ -66,16 +72,38 @@ class Rate(Struct):
         if self.target is not None:
             self._prove(counts[1::2].sum(), seen[1::2].sum())
 
-    def _bet(self, events: Bools, coins: Coins, units: Units | None) -> None:
+    def _bet(self, events: Bools, coins: Coins, units: Units | None, single: Bools | None) -> None:
         self.events += int(np.count_nonzero(events))
-        if units is not None:
-            at = np.flatnonzero(events)
-            events = events.copy()
-            events[at] = self.once.first(units[at])
-        counts = coins.count(events)
-        self.against.add(label.gains("up", self.margin, coins, counts))
+        if units is None:
+            self._fold(coins, coins.count(events), coins.count(events), self.ratio)
+            return
+        first, at = events.copy(), np.flatnonzero(events)
+        first[at] = self.once.first(units[at])
+        proving, ratio = self._proving(first, events if single is None else events & single)
+        self._fold(coins, coins.count(first), coins.count(proving), ratio)
+        self.firsts += int(np.count_nonzero(first))
+        self.repeats += int(np.count_nonzero(events & ~first))
+
+    def _fold(self, coins: Coins, alarming: Floats, proving: Floats, ratio: float) -> None:
+        self.against.add(label.gains("up", self.margin, coins, alarming))
         if self.target is not None:
-            self.passing.add(label.gains("down", self.ratio, coins, counts))
+            self.passing.add(label.gains("down", ratio, coins, proving))
+
+    def _proving(self, first: Bools, single: Bools) -> tuple[Bools, float]:
+        """Events of returning callers that a pass bets on, and the ratio that it is to exclude.
+
+        Those who meet events often have met one in either arm, before long, so that first events come from
+        both alike however much worse the candidate is (at 5 % errors and twenty requests a caller, twice as
+        many errors passed in 89 of 100 runs).
+        With a hazard of x so far, a ratio ρ has faded to ρ exp(-(ρ-1)x); x is seen by the events that
+        repeat.
+        Where many do, only what happens to a caller's first request counts, which is exact, and slow.
+        """
+        share = (self.repeats + 1) / (self.firsts + self.repeats + 10)
+        if share > REPEATED:
+            return single, self.ratio
+        hazard = 2 * share / (1 - share)
+        return first, self.ratio * exp(-(self.ratio - 1) * hazard)
 
     def _prove(self, events: float, seen: float) -> None:
         """Takes the candidate's clean record into account."""
