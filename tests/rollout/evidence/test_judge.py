@@ -447,3 +447,18 @@ def test_all_may_fail():
             )
         )
     assert made.alarmed() == ()
+
+
+@pytest.mark.parametrize("errors", [0.002, 0.05])
+def test_callers_who_meet_errors_in_either_arm_do_not_hide_that_there_are_twice_as_many(errors):
+    runs, passed = 60, 0
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        arms = rng.random(1000) < 0.2
+        units, who = rng.integers(1, 1 << 63, 1000).astype(np.uint64), rng.integers(0, 1000, 20_000)
+        failed = rng.random(20_000) < np.where(arms[who], 2 * errors, errors)
+        made = judge(guards=("errors",), alarm=99.0, target=2.0, sticky=True)
+        for seen in chunks(requests(arms[who], 0.2, np.ones(20_000), failed=failed, unit=units[who]), 512):
+            made.fold(seen)
+        passed += said(made)["errors"].verdict == "pass"
+    assert passed / runs <= 0.05
