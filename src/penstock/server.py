@@ -40,6 +40,7 @@ from penstock.metering.shelf import open_shelf
 from penstock.metering.survey import Terms, survey, tell
 from penstock.repository.local import LocalStore
 from penstock.rollout.controller import Controller
+from penstock.rollout.desk import Desk
 from penstock.rollout.store import open_state
 from penstock.rollout.witness import Rates
 from penstock.serving import budgeted
@@ -96,6 +97,7 @@ class Server:
             rules=_rules(settings.memory),
         )
         self.rollouts = Controller(self.catalog, self.models, self.ledger, self._rates, self._hand_on)
+        self._desk = Desk(self.rollouts)
         gateway = Gateway(self.catalog, self.ledger.refused, self.models.cold)
         answering = budgeted.wrap(gateway, self.budgets, self.ledger.refused)
         self._traced = trace.wrap(answering, settings.trace.otlp)
@@ -108,7 +110,7 @@ class Server:
             self.meter.totals,
             source=self._price_from,
             standings=self.budgets.status,
-            rollouts=self.rollouts.shown,
+            rollouts=self._desk.shown,
         )
         self._hub = Hub(feed)
         self._http = HttpDoor(
@@ -131,7 +133,7 @@ class Server:
             [
                 *page.routes(self._hub, history, self._greet, self._may),
                 *billing.routes(self.meter.bill, self._price_from),
-                *rolling.routes(self.rollouts, self._keys.who),
+                *rolling.routes(self._desk, self._keys.who),
             ],
         )
 

@@ -249,6 +249,11 @@ def rollback(course: Course, now: float, by: str, why: str) -> Decision:
     return _rollback(course, now, by, why or "by hand")
 
 
+def give_up(course: Course, now: float, why: str) -> Course:
+    """It cannot go on."""
+    return _end(course, now, "rolled-back", f"version {course.stable} stays: {why}")
+
+
 def show(percent: float) -> str:
     """``5 %``."""
     return f"{percent:g} %"

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 
+import msgspec
 from msgspec import Struct
 
+from penstock.rollout.course import Course
 from penstock.rollout.store import State
 from penstock.rollout.tables import Saved, StateFailed
 from penstock.rollout.words import Bad, Change, Pin
@@ -13,6 +15,8 @@ log = logging.getLogger("penstock.rollout")
 
 MOST = 1000
 """Lines of the audit log that wait while the database cannot be written."""
+ENDED = 100
+"""Rollouts that have ended and are still shown."""
 AGAIN = 2.0
 """Seconds until what could not be written is tried again."""
 
@@ -108,3 +112,17 @@ class Keeper:
         if self._failing:
             self._failing = False
             log.info("rollouts can be written down again; nothing was lost")
+
+
+def read(state: State) -> tuple[list[Saved], list[Saved], list[Bad], list[Pin]]:
+    """Rollouts that run, those that have ended, bad versions, and pins; blocks."""
+    return state.running(), state.ended(ENDED), state.bad(), state.pins()
+
+
+def course_of(saved: Saved) -> Course | None:
+    """As it was saved; None, and a line in the log, where it cannot be read."""
+    try:
+        return msgspec.json.decode(saved.course, type=Course)
+    except msgspec.MsgspecError as error:
+        log.warning("rollout %s of model %s cannot be read: %s", saved.id, saved.model, error)
+        return None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from penstock.core.errors import PenstockError
 from penstock.core.ticket import Ticket
-from penstock.core.types import Reply
+from penstock.core.types import ModelState, Reply
 from penstock.metering.accounts import Accounts
 from penstock.rollout.compare import COMPARISONS, Bins, answer_of, comparison
 from penstock.rollout.course import Course
@@ -92,9 +92,14 @@ class Trial:
         self._divided: tuple[float, Live | None] | None = None
         self.witness = Witness(self._fold, self._alarm, self._answered)
         self.witness.paired = terms.baseline
+        self.witness.stable, self.witness.candidate = course.answered
+        self.witness.rescued = course.saved
+        self.saved = 0.0
+        """When it was written down (monotonic seconds)."""
         foreign = terms.compare not in COMPARISONS
         compare = comparison(terms.compare, terms.tolerance)
         self.mirror = Mirror(self._pair, self.judge, compare, self._alarm, foreign=foreign, seed=self._salt)
+        self.mirror.count = course.mirrored
         self._wanted = terms.mirror
         self._bins = Bins() if "outputs" in course.alarms else None
         self._binned: list[tuple[int, bool, float, int]] = []
@@ -258,6 +263,11 @@ class Trial:
     def up(self, version: str) -> bool:
         """Whether a version serves."""
         return self._live(version) is not None
+
+    def states(self) -> tuple[ModelState, ModelState] | None:
+        """Of both versions; None while one of them does not serve."""
+        stable, candidate = map(self._live, self._arms)
+        return (stable.state, candidate.state) if stable and candidate else None
 
     def _live(self, version: str) -> Live | None:
         shelf = self._scene.catalog.table.get(self._model)
