@@ -179,10 +179,13 @@ class Judge:
                 known &= single
             if not known.any():
                 continue
+            candidate, odds = seen.candidate, seen.odds
+            if not known.all():
+                values, candidate, odds = values[known], candidate[known], odds[known]
             if name in state.means:
-                state.means[name].fold(values[known], seen.candidate[known], seen.odds[known])
+                state.means[name].fold(values, candidate, odds)
             else:
-                state.windows[column].add(values[known], seen.candidate[known])
+                state.windows[column].add(values, candidate)
 
     def tick(self) -> None:
         """Closes a window of a comparison with a baseline; to be called each ten seconds, no more often."""

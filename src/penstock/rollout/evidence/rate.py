@@ -46,7 +46,9 @@ class Rate(Struct):
     firsts: int = 0
     """Events of this stage that were a returning caller's first."""
     repeats: int = 0
+    held: int = 0
     fresh: int = 0
+    """Requests since the ratio was last taken; ``held``: those before."""
     passed: bool = False
 
     def begin(self, target: float | None, stage: int, alone: bool) -> None:
@@ -61,8 +63,8 @@ class Rate(Struct):
 
     def fold(self, events: Bools, coins: Coins, units: Units | None, single: Bools | None) -> None:
         """``units``, ``single``: for returning callers; who they are, and each one's first request."""
-        if due(self.fresh, float(self.counted.totals[2:].sum()) - self.fresh):
-            self.ratio, self.fresh = self._ratio(), 0
+        if due(self.fresh, self.held):
+            self.ratio, self.held, self.fresh = self._ratio(), self.held + self.fresh, 0
         if events.any():
             self._bet(events, coins, units, single)
         seen = coins.totals if single is None else coins.count(single)
@@ -109,7 +111,9 @@ class Rate(Struct):
         """Takes the candidate's clean record into account."""
         if self.slight:
             self.clean.add(events * np.log(RARER) + (seen - events) * _clean(self.slight))
-        self.passed = self.passed or self._wealth() >= PASS
+        top = max(float(self.passing.logs.max()), float(self.clean.logs.max()))
+        near = top + log(len(label.DOWN)) >= PASS  # most of what both can be worth together
+        self.passed = self.passed or (near and self._wealth() >= PASS)
 
     def _wealth(self) -> float:
         """Of both bets on a pass, each with half of the capital."""
