@@ -78,9 +78,9 @@ class Mirror:
         self._random = Random(seed + b"mirror").random
         self._clock = clock
 
-    def offer(self, request: Request, reply: Reply, witness: Witness) -> None:
-        """An answer of the stable version that may be copied."""
-        if self.running >= MOST or self._random() >= self.part:
+    def offer(self, request: Request, reply: Reply, witness: Witness, every: int = 1) -> None:
+        """An answer of the stable version that may be copied; one in ``every`` is offered."""
+        if self.running >= MOST or self._random() >= self.part * every:
             return
         pair = self._pair()
         if pair is None:

@@ -123,6 +123,7 @@ class Trial:
         part = usual if self._wanted is None else self._wanted
         copied = course.phase != "loading" and weight < 1 and not self._itself
         self.mirror.part = part if copied else 0.0
+        self.witness.every = 1 if self.mirror.part * EVERY > 1 else EVERY
         divided = (weight, self._double)
         if self._divided != divided and not (self._itself and self._double is None):
             self._divided = divided
@@ -180,9 +181,10 @@ class Trial:
         request = ticket.request
         if request.id:
             self._remember(request.id, reply, candidate, odds, unit)
-        if not candidate and self.mirror.part:
-            self.mirror.offer(request, reply, self.witness)
-        if self._bins is not None and not self.witness.seen % EVERY and 0 < odds < 1:
+        every = self.witness.every
+        if not candidate and self.mirror.part and not self.witness.stable % every:
+            self.mirror.offer(request, reply, self.witness, every)
+        if self._bins is not None and 0 < odds < 1:
             self._bin(self._bins, reply, candidate, odds, unit)
 
     def _remember(self, key: str, reply: Reply, candidate: bool, odds: float, unit: int) -> None:

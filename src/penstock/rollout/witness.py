@@ -12,11 +12,11 @@ from msgspec import Struct
 from penstock.core.errors import DeadlineExceeded, InstanceLost, Overloaded, PenstockError
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Timing
-from penstock.rollout.evidence.requests import Requests
+from penstock.rollout.evidence.requests import Floats, Requests
 from penstock.serving.split import Relay
 
-FULL = 512
-"""Requests that wait to be folded; folding so many takes under a millisecond."""
+FULL = 2048
+"""Requests that wait to be folded, which then takes about a millisecond; fewer cost more each."""
 COLD = 50
 """First requests of the candidate during which no latency and no cost counts (rollout.md: 50 cold ones
 with a tail of ten times gave 80 % false alarms where they counted)."""
@@ -63,7 +63,16 @@ class Witness:
         self._tried = 0
         self._fold, self._alarm, self._answered = fold, alarm, answered
         self._clock = clock
+        self.every = 1
+        """Answers of each version of which one is handed on; those with an id are, too."""
+        self._candidate: list[bool] = []
+        self._odds: list[float] = []
+        self._seconds: list[float] = []
+        self._cpu: list[float] = []
+        self._gpu: dict[int, float] = {}
+        """Of plain answers, in order; GPU-seconds by place."""
         self._rows: list[Row] = []
+        """All others."""
         self._late: set[Ticket] = set()
 
     # -- on the request path -----------------------------------------------------------------------
@@ -87,11 +96,25 @@ class Witness:
         reply = ticket.reply
         if reply is not None:
             self.stable += 1
-            if not late:
-                self._note(False, odds, self._clock() - ticket.arrived, unit, reply.timing, counts)
-            self._answered(ticket, reply, False, odds, unit)
+            if unit or late or not counts:
+                self._note(False, odds, self._clock() - ticket.arrived, unit, reply.timing, counts, late)
+            else:
+                self._plain(False, odds, self._clock() - ticket.arrived, reply.timing)
+            if ticket.request.id or not self.stable % self.every:
+                self._answered(ticket, reply, False, odds, unit)
         elif ticket.error is not None:
             self._failed(False, odds, unit, ticket.error, late)
+
+    def _plain(self, candidate: bool, odds: float, seconds: float, timing: Timing) -> None:
+        """What most rows are: an answer to nobody in particular."""
+        self._candidate.append(candidate)
+        self._odds.append(odds)
+        self._seconds.append(seconds)
+        self._cpu.append(timing.cpu)
+        if timing.gpu:
+            self._gpu[len(self._odds) - 1] = timing.gpu
+        if len(self._odds) >= FULL:
+            self.flush()
 
     def tried(self, relay: Relay, /) -> None:
         self.seen += 1
@@ -103,9 +126,14 @@ class Witness:
         late = bool(self._late) and self._was_late(relay)
         if reply is not None:
             self.candidate += 1
-            if not late:
-                self._note(True, relay.odds, self._clock() - relay.arrived, relay.unit, reply.timing)
-            self._answered(relay, reply, True, relay.odds, relay.unit)
+            if relay.unit or late:
+                self._note(
+                    True, relay.odds, self._clock() - relay.arrived, relay.unit, reply.timing, True, late
+                )
+            else:
+                self._plain(True, relay.odds, self._clock() - relay.arrived, reply.timing)
+            if relay.request.id or not self.candidate % self.every:
+                self._answered(relay, reply, True, relay.odds, relay.unit)
         elif error is not None:
             self._failed(True, relay.odds, relay.unit, error, late)
             if isinstance(error, InstanceLost):
@@ -139,11 +167,14 @@ class Witness:
         seconds: float,
         unit: int,
         timing: Timing,
-        counts: bool = True,
+        counts: bool,
+        late: bool,
     ) -> None:
-        cost, joules = self.worth(timing)
-        cold = self._tried <= COLD or not counts
-        self._add((candidate, odds, seconds, False, False, cost, joules, unit >> 11, cold))
+        """An answer; ``late``: its latency was counted before it came."""
+        if not late:
+            cost, joules = self.worth(timing)
+            cold = self._tried <= COLD or not counts
+            self._add((candidate, odds, seconds, False, False, cost, joules, unit >> 11, cold))
 
     def _add(self, row: Row) -> None:
         rows = self._rows
@@ -187,9 +218,37 @@ class Witness:
 
     def flush(self) -> None:
         """Hand over what there is."""
+        found: list[Requests] = []
+        if self._odds:
+            found.append(self._plain_columns())
+            self._candidate, self._odds, self._seconds, self._cpu, self._gpu = [], [], [], [], {}
         if self._rows:
-            rows, self._rows = self._rows, []
-            self._fold(columns(rows))
+            found.append(columns(self._rows))
+            self._rows = []
+        if found:
+            self._fold(found[0] if len(found) == 1 else joined(found))
+
+    def _plain_columns(self) -> Requests:
+        count, rates = len(self._odds), self.rates
+        none, cold = np.zeros(count, bool), np.full(count, self._tried <= COLD)
+        cpu, gpu = np.array(self._cpu), np.zeros(count)
+        gpu[list(self._gpu)] = list(self._gpu.values())
+        return Requests(
+            candidate=np.array(self._candidate),
+            odds=np.array(self._odds),
+            seconds=np.array(self._seconds),
+            failed=none,
+            timed_out=none,
+            cost=self._worth(cpu, gpu, rates.cpu, rates.gpu),
+            joules=self._worth(cpu, gpu, rates.cpu_joules, rates.gpu_joules),
+            unit=np.zeros(count, np.uint64),
+            cold=cold,
+        )
+
+    def _worth(self, cpu: Floats, gpu: Floats, of_cpu: float, of_gpu: float) -> Floats:
+        if not self.costs:
+            return np.full(len(cpu), nan)
+        return cpu * of_cpu + np.where(gpu > 0, gpu * of_gpu, 0.0)
 
 
 _KINDS = {
@@ -205,6 +264,11 @@ _KINDS = {
 }
 _DTYPE = np.dtype(list(_KINDS.items()))
 _pack = struct.Struct("<?dd??ddQ?").pack
+
+
+def joined(parts: list[Requests]) -> Requests:
+    """One after the other."""
+    return Requests(*(np.concatenate([getattr(part, name) for part in parts]) for name in _KINDS))
 
 
 def columns(rows: list[Row]) -> Requests:

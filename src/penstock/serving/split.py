@@ -29,6 +29,8 @@ number, while odds stay near the weight."""
 MOST_OWED = 10
 """Requests owed from which on odds lean no further; so they have few values, which evidence is sorted by."""
 
+_MIDDLE, _COUNT = MOST_OWED + 0.5, 2 * MOST_OWED + 1
+
 KeyOf: TypeAlias = Callable[[Request], str]
 
 
@@ -136,7 +138,8 @@ class Coin:
     def toss(self) -> tuple[float, bool, int]:
         """The odds, whether it fell on the candidate, and 0, as no caller is known."""
         owed = self._owed
-        odds = self._odds[round(min(max(owed, -MOST_OWED), MOST_OWED)) + MOST_OWED]
+        at = int(owed + _MIDDLE)
+        odds = self._odds[at if 0 <= at < _COUNT else -(at > 0)]
         chosen = self._random() < odds
         self._owed = owed + self.weight - chosen
         return odds, chosen, 0
@@ -178,7 +181,8 @@ class Split:
 
     def _try(self, request: Request, odds: float, unit: int) -> Ticket:
         """Ask the candidate."""
-        relay = Relay(request, 0, monotonic(), odds=odds, unit=unit, witness=self._witness)
+        relay = Relay(request, 0, monotonic())
+        relay.odds, relay.unit, relay.witness = odds, unit, self._witness
         self._witness.tried(relay)
         candidate = self._candidate
         try:
