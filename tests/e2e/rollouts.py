@@ -6,7 +6,9 @@ import json
 import time
 from threading import Event, Thread
 
+import grpc
 import numpy as np
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from penstock.rollout.words import GUARDS
 from tests.e2e.digit_nets import IMAGES, LABELS, net
@@ -15,6 +17,8 @@ from tests.e2e.process import serving, until
 QUICK = {"plan": "canary", "steps": [50], "hold_s": 0.5, "differ": 0.01}
 BLIND = {"guards": dict.fromkeys(GUARDS, False)}
 """Without any guard but those that act at once: stages last ``hold_s``."""
+NOUGHT = {"phase": "", "stage": 0, "weight": 0, "guards": [], "answered_stable": 0, "answered_candidate": 0,
+          "saved": 0, "mirrored": 0, "ended": None}  # fmt: skip
 INFER = "/v2/models/digits/infer"
 
 
@@ -50,6 +54,8 @@ class Caller(Thread):
                 self.failures.append(f"{type(error).__name__}: {error}")
             if self._pause:
                 time.sleep(self._pause)
+
+    def close(self):
         self._connection.close()
 
     def _ask(self, number):
@@ -71,12 +77,37 @@ class Caller(Thread):
         return json.loads(text)
 
 
+class GrpcCaller(Caller):
+    """The same over one channel."""
+
+    def __init__(self, server, stop, pause=0.0):
+        super().__init__(server.http_port, stop, pause=pause)
+        self._channel = grpc.insecure_channel(server.grpc, options=[("grpc.enable_retries", 0)])
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def _ask(self, number):
+        answer = self._stub.ModelInfer(message(number), timeout=60)
+        self.versions.append((time.time(), answer.model_version))
+
+    def close(self):
+        self._channel.close()
+
+
+def message(number=0):
+    """A request for one image over gRPC."""
+    asked = service_pb2.ModelInferRequest(model_name="digits")
+    asked.inputs.add(name="image", datatype="FP32", shape=[1, 64])
+    asked.raw_input_contents.append(IMAGES[number % len(IMAGES)].tobytes())
+    return asked
+
+
 class Load:
     """Callers for as long as a block runs."""
 
-    def __init__(self, server, count=3, **more):
+    def __init__(self, server, count=3, over_grpc=0, **more):
         self._stop = Event()
         self.callers = [Caller(server.http_port, self._stop, **more) for _ in range(count)]
+        self.callers += [GrpcCaller(server, self._stop) for _ in range(over_grpc)]
 
     def __enter__(self):
         for caller in self.callers:
@@ -87,6 +118,7 @@ class Load:
         self._stop.set()
         for caller in self.callers:
             caller.join(60)
+            caller.close()
 
     @property
     def failures(self):
@@ -140,23 +172,25 @@ def command(server, verb, why=""):
 
 
 def status(server):
-    return server.get("/penstock/rollouts/digits").json()
+    """How it stands, with what is left out of it because it is nought."""
+    return NOUGHT | server.get("/penstock/rollouts/digits").json()
 
 
 def reaches(server, condition, what, seconds=60.0):
     """The first status that fulfils a condition."""
-    return until(lambda: condition(now := status(server)) and now, f"{what}; {status(server)}", seconds, 0.05)
+    try:
+        return until(lambda: condition(now := status(server)) and now, what, seconds, 0.05)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {status(server)}") from None
 
 
 def running(server, stage=0):
     """Once it divides requests, in this stage or a later one."""
-    return reaches(
-        server, lambda now: now.get("phase") == "running" and now.get("stage", 0) >= stage, "it to run"
-    )
+    return reaches(server, lambda now: now["phase"] == "running" and now["stage"] >= stage, "it to run")
 
 
 def ended(server, seconds=60.0):
-    return reaches(server, lambda now: now.get("ended"), "the rollout's end", seconds)
+    return reaches(server, lambda now: now["ended"], "the rollout's end", seconds)
 
 
 def history(server, **query):
@@ -179,7 +213,9 @@ def gone(server, version):
 
 
 def guard(found, name):
-    return next(each for each in found["guards"] if each["name"] == name)
+    """As it stands in a status; nothing seen where it is not there yet."""
+    there = (each for each in found["guards"] if each["name"] == name)
+    return {"verdict": "", "seen": 0} | next(there, {})
 
 
 def ask(server, number=0, **more):

@@ -41,7 +41,7 @@ def test_a_rollout_outlives_death_after_death(house):
             begun = start(server, "2", steps=[50, 75], hold_s=0.2, mirror=0.2, guards=TWO, why="for good")
             running(server, stage=1)
         with Load(server, pause=0.05):
-            before = reaches(server, lambda now: guard(now, "answers").get("seen", 0) > 5, "evidence")
+            before = reaches(server, lambda now: guard(now, "answers")["seen"] > 5, "evidence")
             time.sleep(LOST_S)
             kill(server)
 
@@ -104,7 +104,7 @@ def test_versions_roll_out_by_themselves_one_after_the_other(house):
             first = reaches(server, lambda now: now.get("candidate") == "3", "the third to be on trial")
             assert (first["stable"], first["by"]) == ("2", "model.toml")
             house.put("4", net(64, odd=4))
-            reaches(server, lambda now: now["candidate"] == "4" and now.get("ended"), "an end of the fourth")
+            reaches(server, lambda now: now["candidate"] == "4" and now["ended"], "an end of the fourth")
             assert bad(server) == ["4"]
             gone(server, "4")
         assert load.failures == []
