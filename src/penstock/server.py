@@ -274,7 +274,9 @@ class Server:
     def _expire(self) -> None:
         busy = True
         try:
-            busy = self.models.expire(monotonic())
+            now = monotonic()
+            self.rollouts.hurry(now)
+            busy = self.models.expire(now)
         finally:
             self._expiry = asyncio.get_running_loop().call_later(_EXPIRY if busy else _IDLE, self._expire)
 

@@ -144,6 +144,14 @@ class Controller:
 
     # -- the loop --------------------------------------------------------------------------------
 
+    def hurry(self, now: float) -> None:
+        """Have whom a candidate keeps waiting answered by the stable version; a few dozen times a second.
+
+        In ``every`` seconds many a deadline would have passed.
+        """
+        for trial in self.trials.values():
+            trial.hurry(now)
+
     async def observe(self) -> Looks:
         self.seating.settle()
         self._count()

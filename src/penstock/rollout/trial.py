@@ -215,15 +215,12 @@ class Trial:
     # -- now and then ----------------------------------------------------------------------------------
 
     def tick(self, course: Course) -> None:
-        """Count what is late, ask the stable version for what takes too long, and fold what there is."""
+        """Count what is late, and fold what there is."""
         now = monotonic()
         self.witness.rates = self._scene.rates()
         if self._needs_double and self._doubling is None and self.up(course.stable):
             self._doubling = asyncio.create_task(self._load_double())
-        split = self._split()
-        for relay in self.witness.overdue(now, self.judge.threshold()):
-            if split is not None:
-                split.give_up(relay)
+        self.hurry(now)
         self.witness.flush()
         self._tell_bins()
         if self._baseline and now - self._window >= WINDOW:
@@ -234,6 +231,13 @@ class Trial:
         if self.traffic.due(now):
             self.traffic.note(now, {"all": self.witness.seen, "copies": self.mirror.count})
         self._look(course)
+
+    def hurry(self, now: float) -> None:
+        """Ask the stable version for what takes the candidate too long; some 0.1 µs a request under way."""
+        split = self._split()
+        for relay in self.witness.overdue(now, self.judge.threshold()):
+            if split is not None:
+                split.give_up(relay)
 
     def _look(self, course: Course) -> None:
         """Whether the candidate is well."""
