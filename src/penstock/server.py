@@ -21,6 +21,7 @@ from penstock import __version__
 from penstock.core.errors import BadSetting, Forbidden
 from penstock.core.ports import Handler
 from penstock.core.sizes import size
+from penstock.core.tenants import cleaned
 from penstock.dashboard import routes as page
 from penstock.dashboard.feed import Feed
 from penstock.dashboard.history import History
@@ -39,10 +40,10 @@ from penstock.metering.meter import Meter
 from penstock.metering.shelf import open_shelf
 from penstock.metering.survey import Terms, survey, tell
 from penstock.repository.local import LocalStore
+from penstock.rollout.columns import Rates
 from penstock.rollout.controller import Controller
 from penstock.rollout.desk import Desk
 from penstock.rollout.store import open_state
-from penstock.rollout.witness import Rates
 from penstock.serving import budgeted
 from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
@@ -133,7 +134,7 @@ class Server:
             [
                 *page.routes(self._hub, history, self._greet, self._may),
                 *billing.routes(self.meter.bill, self._price_from),
-                *rolling.routes(self._desk, self._keys.who),
+                *rolling.routes(self._desk, self._keys.who, self._tenant),
             ],
         )
 
@@ -208,6 +209,12 @@ class Server:
         except Forbidden:
             return "infer"
         return "admin"
+
+    def _tenant(self, headers: Mapping[str, str]) -> str:
+        """Whose requests these headers' are, as the doors see it."""
+        key = key_of(headers.get("authorization"), headers.get("x-api-key"))
+        named = self._keys.require(key, "infer") if self._keys else ""
+        return named or cleaned(headers.get(self.settings.meter.tenant_header or "-", ""))
 
     def _rates(self) -> Rates:
         """Of the meter; without a price a query costs core-seconds."""

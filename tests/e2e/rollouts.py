@@ -34,14 +34,14 @@ class Caller(Thread):
 
     numbers = itertools.count()
 
-    def __init__(self, port, stop, *, tell=False, path=INFER, headers=None, pause=0.0):
-        """``tell``: send the true label of each as feedback."""
+    def __init__(self, port, stop, *, tell=False, path=INFER, headers=None, pause=0.0, **more):
+        """``tell``: send the true label of each as feedback; ``more``: fields of every request."""
         super().__init__(daemon=True)
         self.failures: list[str] = []
         self.versions: list[tuple[float, str]] = []
         self.right: dict[str, list[bool]] = {}
         self._stop_it, self._tell, self._path, self._headers = stop, tell, path, headers or {}
-        self._pause = pause
+        self._pause, self._more = pause, more
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def run(self):
@@ -59,7 +59,7 @@ class Caller(Thread):
         self._connection.close()
 
     def _ask(self, number):
-        answer = self._post(self._path, body(number))
+        answer = self._post(self._path, body(number, **self._more))
         version = answer["model_version"]
         self.versions.append((time.time(), version))
         at = (number * 17) % len(IMAGES)

@@ -113,7 +113,7 @@ class MemoryRollouts:
     def bad(self, model: str) -> Sequence[Bad]:
         return [each for each in self.marked if model in ("", each.model)]
 
-    async def feedback(self, labels: Sequence[Label]) -> Taken:
+    async def feedback(self, labels: Sequence[Label], tenant: str = "") -> Taken:
         self.labels += labels
         known = sum(not label.id.startswith("?") for label in labels)
         return Taken(known, len(labels) - known)

@@ -130,6 +130,44 @@ def test_patience_ends_as_the_terms_say(way, phase, stage):
     assert courses.decide(running(terms=Rollout(patience_s=100.0)), look(99.0, OPEN))[0] == []
 
 
+@pytest.mark.parametrize("phase", ["loading", "running", "paused"])
+def test_a_candidate_that_will_not_come_up_again_is_taken_back(phase):
+    orders, _ = courses.decide(
+        replace(running(), phase=phase), look(1.0, candidate_up=False, lacking="broken")
+    )
+    assert orders[0] == Rollback("guard load", "broken", True)
+
+
+@pytest.mark.parametrize("phase", ["loading", "running", "paused"])
+def test_without_the_other_version_there_is_nothing_to_hold_a_trial_for(phase):
+    orders, course = courses.decide(replace(running(), phase=phase), look(1.0, unfit="version 1 is gone"))
+    assert orders[0] == Rollback("penstock", "version 1 is gone", False)
+    assert course.says == "version 1 stays: version 1 is gone"
+
+
+def test_a_guard_that_was_asked_for_and_hears_nothing_holds_the_stage():
+    silent = Guard(name="p99", verdict="off", why="nothing has come", target=2.0)
+    orders, course = courses.decide(running(), look(11.0, PASS, silent))
+    assert (orders, course.stage, course.says) == ([], 0, "nothing has come")
+
+
+@pytest.mark.parametrize(
+    "seen", [look(1.0, FAIL), look(1.0, hard=(("crash", "it ended"),)), look(1.0, lacking="broken")]
+)
+def test_a_version_against_itself_is_never_marked_bad(seen):
+    orders, _ = courses.decide(running(kind="aa"), seen)
+    assert isinstance(orders[0], Rollback)
+    assert not orders[0].bad
+    orders, _ = courses.rollback(running(kind="aa"), 1.0, "me", "")
+    assert not orders[0].bad  # type: ignore[union-attr]
+
+
+def test_a_version_against_itself_ends_well_when_it_has_lasted():
+    orders, course = courses.decide(running(kind="aa"), look(11.0, PASS))
+    assert isinstance(orders[0], Promote)
+    assert course.says.endswith("none of them alarms where both versions are the same")
+
+
 def test_files_that_change_end_the_trial_but_mark_nothing():
     orders, _ = courses.decide(running(), look(1.0, changed="2"))
     assert orders[0] == Rollback("files", "the files of version 2 changed while it was on trial", False)

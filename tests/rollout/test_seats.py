@@ -90,6 +90,11 @@ def test_without_a_plan_a_version_that_comes_later_takes_over_as_ever():
     assert seats.versions(folder("1", "2", "3"), seat) == "latest"
 
 
+def test_nothing_is_rolled_out_over_a_version_that_is_gone():
+    there = folder("2", "3", plan="canary")
+    assert seats.candidate(there, Seat(pin=pin("1", "1"))) == ""
+
+
 def test_a_pin_to_what_is_gone_holds_nothing():
     assert seats.answering(folder("2", "3"), Seat(pin=pin("1", "1", "2", "3"))) == ""
     assert seats.versions(folder("2", "3", plan="canary"), Seat(pin=pin("1"))) == "latest"

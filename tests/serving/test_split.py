@@ -52,9 +52,8 @@ class Log:
         self.units: list[int] = []
         self.events: Counter[str] = Counter()
 
-    def asked(self, ticket: Ticket, odds: float, unit: int, beside: bool, /) -> None:
+    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
         self.units.append(unit)
-        self.events["beside"] += beside
 
         def over(ticket: Ticket) -> None:
             self._hear(False, odds, ticket.reply, ticket.error)
@@ -65,6 +64,8 @@ class Log:
 
     def tried(self, relay: Relay, /) -> None:
         self.units.append(relay.unit)
+        if relay.beside:
+            self.events["beside"] += 1
 
     def told(self, relay: Relay, reply: Reply | None, error: PenstockError | None, /) -> None:
         self._hear(True, relay.odds, reply, error)
@@ -193,7 +194,7 @@ def test_what_the_stable_version_cannot_answer_either_is_told_by_its_error():
     house.old.fails = Overloaded("full")
     house.ask()
     house.new.asked[1].fail(EngineFailed("new"))
-    assert house.versions == ["old", "new"]
+    assert house.versions == ["old", "full"]
 
 
 def test_what_fails_on_the_stable_version_is_not_tried_on_the_candidate():
@@ -237,6 +238,45 @@ def test_where_the_model_answers_with_nan_the_candidate_may_too():
     house.new.asked[0].answer(house.new.reply(np.nan))
     house.old.asked[0].answer(house.old.reply(np.nan))
     assert (house.versions, house.whats, +house.log.events) == (["1"], ["answer"], {})
+
+
+def test_an_answer_that_is_no_number_is_better_than_none():
+    """Nobody can tell whether the model is like that: no alarm, and the caller has what there is."""
+    house = House(weight=1.0)
+    house.ask()
+    house.old.fails = Overloaded("full")
+    house.new.asked[0].answer(house.new.reply(np.inf))
+    assert (house.versions, house.whats, house.log.events) == (["2"], ["answer"], {})
+
+
+def test_once_the_model_is_known_to_answer_with_nan_nobody_asks_twice():
+    house = House(weight=1.0)
+    for at in range(3):
+        house.ask()
+        house.new.asked[at].answer(house.new.reply(np.nan))
+        if not at:
+            house.old.asked[0].answer(house.old.reply(np.nan))
+    assert (house.versions, len(house.old.asked)) == (["1", "2", "2"], 1)
+
+
+def test_who_waits_for_the_stable_version_already_is_not_given_up_again():
+    house = House(weight=1.0)
+    relay = house.ask()
+    house.new.asked[0].answer(house.new.reply(np.nan))
+    house.split.give_up(relay)  # type: ignore[arg-type]
+    house.old.asked[0].answer(house.old.reply())
+    assert (house.versions, len(house.old.asked), house.log.events["spoilt"]) == (["1"], 1, 1)
+
+
+def test_what_fails_on_the_baseline_is_answered_by_the_stable_version():
+    beside = Arm("1")
+    house = House(0.5, baseline=beside)
+    house.new.at_once = house.old.at_once = True
+    beside.fails = Overloaded("full")
+    for _ in range(50):
+        house.ask()
+    assert set(house.versions) == {"1", "2"}
+    assert house.log.events["beside"] > 10
 
 
 def test_a_caller_who_goes_takes_both_tries_with_him_and_is_told_of_once():

@@ -1,6 +1,7 @@
 """The names of tenants: what they may be, and what is left of one that a caller sends."""
 
 import re
+from hashlib import blake2b
 
 from penstock.core.errors import BadSetting
 
@@ -21,6 +22,11 @@ def check(name: str, where: str) -> str:
 def cleaned(text: str) -> str:
     """What can be a tenant's name of whatever a header holds; empty where nothing is left."""
     return "".join(filter(str.isprintable, text)).strip()[:LONGEST].strip()
+
+
+def mark(text: str) -> str:
+    """What stands for a caller by whatever a header holds, which may be a secret; empty for nothing."""
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=12).hexdigest() if text else ""
 
 
 _TAKEN = ("authorization", "proxy-authorization", "x-api-key", "cookie", "traceparent", "tracestate")

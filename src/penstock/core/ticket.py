@@ -35,7 +35,7 @@ class Ticket(Struct, eq=False):
     then: "Callable[[Ticket], None] | None" = None
     """Called once with the answered ticket; never after ``cancel``."""
     watch: "Callable[[Ticket], None] | None" = None
-    """Called once before it, whatever came of the ticket; must not raise."""
+    """Called once before it, whatever came of the ticket."""
 
     def answer(self, reply: Reply) -> None:
         """Give the answer, unless it is too late for one."""
@@ -44,7 +44,7 @@ class Ticket(Struct, eq=False):
         self.over = True
         self.reply = reply
         if self.watch is not None:
-            self.watch(self)
+            self._tell_watch()
         then = self.then
         if then is not None:
             try:
@@ -60,7 +60,7 @@ class Ticket(Struct, eq=False):
         self.over = True
         self.error = error
         if self.watch is not None:
-            self.watch(self)
+            self._tell_watch()
         then = self.then
         if then is not None:
             try:
@@ -71,9 +71,15 @@ class Ticket(Struct, eq=False):
     def cancel(self) -> None:
         """The caller has gone: nobody is told anything any more."""
         if self.watch is not None and not self.over:
-            self.watch(self)
+            self._tell_watch()
         self.over = True
         self.then = None
+
+    def _tell_watch(self) -> None:
+        try:
+            self.watch(self)  # type: ignore[misc]  # it is there
+        except Exception:
+            log.exception("an answer could not be looked on at")
 
     def __await__(self) -> Generator[Any, None, Reply]:
         if not self.over:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from penstock.core.tenants import cleaned
+from penstock.core.tenants import cleaned, mark
 from penstock.core.terms import Role
 from penstock.doors.auth import Keys, key_of
 
@@ -18,7 +18,7 @@ class Desk:
         self._wanted: frozenset[str] = frozenset()
 
     def hand_on(self, headers: frozenset[str]) -> None:
-        """Metadata of these names (lower case) becomes tags ``header:name`` from now on."""
+        """Marks of metadata of these names (lower case) become tags ``header:name`` from now on."""
         self._wanted = headers
 
     def admit(self, metadata: Iterable[tuple[str, str | bytes]], role: Role | None) -> dict[str, str]:
@@ -29,7 +29,7 @@ class Desk:
             tenant = self._keys.require(key_of(said.get("authorization"), said.get("x-api-key")), role)
         tags = {name: said[name] for name in _TAGS if name in said}
         for name in self._wanted & said.keys():
-            tags[f"header:{name}"] = cleaned(said[name])
+            tags[f"header:{name}"] = mark(said[name])
         if self._header and not tenant:
             tenant = cleaned(said.get(self._header, ""))
         return tags | {"tenant": tenant} if tenant else tags

@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock.core.ports import Handler, NullTill, Till
 from penstock.core.spec import Signature
-from penstock.core.tenants import cleaned
+from penstock.core.tenants import cleaned, mark
 from penstock.core.types import Request
 from penstock.doors import asgi, compress, targets, v2_http
 from penstock.doors.auth import Keys
@@ -58,7 +58,7 @@ class HttpDoor:
         self._empty.set()
 
     def hand_on(self, headers: frozenset[str]) -> None:
-        """These headers (lower case) become tags ``header:name`` from now on."""
+        """Marks of these headers (lower case) become tags ``header:name`` from now on."""
         self._wanted = tuple((name.encode(), f"header:{name}") for name in sorted(headers))
         self.heads.clear()
 
@@ -160,7 +160,7 @@ class HttpDoor:
         tags = {name.decode(): headers[name].decode("latin-1") for name in _TAGS if name in headers}
         for name, tag in self._wanted:
             if name in headers:
-                tags[tag] = cleaned(headers[name].decode(errors="replace"))
+                tags[tag] = mark(headers[name].decode("latin-1"))
         if self._tenant_header and not tenant:
             tenant = cleaned(headers.get(self._tenant_header, b"").decode(errors="replace"))
         return tags | {"tenant": tenant} if tenant else tags

@@ -36,9 +36,13 @@ class Feedback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[Label, ...] | None = None
 
 
-def routes(rollouts: Rollouts, who: Who) -> list[Route]:
-    """For ``make_app``."""
-    door = _Door(rollouts, who)
+def _nobody(headers: Mapping[str, str]) -> str:
+    return ""
+
+
+def routes(rollouts: Rollouts, who: Who, tenant: Who = _nobody) -> list[Route]:
+    """For ``make_app``; ``tenant`` is whose requests whoever sends such headers may tell of."""
+    door = _Door(rollouts, who, tenant)
     table: list[tuple[str, str, Any]] = [
         ("GET", ALL, door.list),
         ("GET", AUDIT, door.audit),
@@ -54,9 +58,10 @@ def routes(rollouts: Rollouts, who: Who) -> list[Route]:
 
 
 class _Door:
-    def __init__(self, rollouts: Rollouts, who: Who) -> None:
+    def __init__(self, rollouts: Rollouts, who: Who, tenant: Who) -> None:
         self._rollouts = rollouts
         self._who = who
+        self._tenant = tenant
 
     async def list(self, request: Request) -> Response:
         _check(request.query_params)
@@ -121,7 +126,7 @@ class _Door:
             body = msgspec.json.decode(await request.body(), type=Feedback)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest(f"feedback: {error}; {_EXAMPLE}") from None
-        return _json(await self._rollouts.feedback(labels(body)))
+        return _json(await self._rollouts.feedback(labels(body), self._tenant(request.headers)))
 
 
 def labels(body: Feedback) -> tuple[Label, ...]:

@@ -4,18 +4,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from uuid import uuid4
 
 import msgspec
 from msgspec.structs import replace
 
-from penstock.core.errors import PenstockError
+from penstock.core.errors import InvalidRequest, PenstockError
 from penstock.core.loop import Runner
 from penstock.core.spec import Rollout
 from penstock.metering.ledger import Ledger
 from penstock.rollout import course as courses
 from penstock.rollout import seats
+from penstock.rollout.columns import Rates
 from penstock.rollout.course import Course, Note, Order, Promote, Rollback, Seen
 from penstock.rollout.evidence.judge import Judge
 from penstock.rollout.feedback import Memory
@@ -29,18 +30,20 @@ from penstock.rollout.tables import Saved
 from penstock.rollout.terms import check
 from penstock.rollout.traffic import Traffic
 from penstock.rollout.trial import Scene, Trial
-from penstock.rollout.witness import Rates
 from penstock.rollout.words import Bad, Change, Pin
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.lifecycle import Lifecycle
 
 log = logging.getLogger("penstock.rollout")
 
+WATCH = 30.0
+"""Seconds that traffic is watched after a start before a version is rolled out by itself."""
 SAVE = 2.0
 """Seconds between two times that evidence is written down."""
 PATIENCE = 5.0
 """Seconds that a command waits until it is written down."""
 
+T = TypeVar("T")
 Looks: TypeAlias = Mapping[str, Seen]
 Courses: TypeAlias = Mapping[str, Course]
 """The rollout of each model that runs."""
@@ -75,11 +78,12 @@ class Controller:
         self.trials: dict[str, Trial] = {}
         self.ended: list[Course] = []
         """The newest first."""
+        self._leaving: list[Trial] = []
+        """Those of versions that were taken back and still have requests."""
         self._traffic = Traffic()
         self._tests: dict[str, float] = {}
         """When each model's guards are tried next (monotonic seconds)."""
         self._keeper: Keeper | None = None
-        self.state: State | None = None
         self._task: asyncio.Task[None] | None = None
         models.direct = self.seating.direct
 
@@ -88,7 +92,7 @@ class Controller:
     async def open(self, state: State) -> None:
         """Go on where an earlier server stopped; before models are loaded."""
         running, ended, bad, pins = await asyncio.to_thread(read, state)
-        self.state, self._keeper = state, Keeper(state)
+        self._keeper = Keeper(state)
         self._keeper.start()
         self.seating.restore(pins, bad)
         self.ended = [course for saved in ended if (course := course_of(saved)) is not None]
@@ -103,6 +107,7 @@ class Controller:
             judge = Judge.load(evidence) if evidence else None
         except ValueError as error:
             log.warning("model %s: evidence cannot be read (%s); the stage begins anew", course.model, error)
+            course = courses.again(course, time())
         try:
             self._enter(course, Trial(course, self._scene, judge))
         except PenstockError as error:
@@ -151,15 +156,19 @@ class Controller:
         """
         for trial in self.trials.values():
             trial.hurry(now)
+        self._leaving = [trial for trial in self._leaving if trial.wind_up(now)]
 
     async def observe(self) -> Looks:
         self.seating.settle()
         self._count()
         self._begin_by_themselves()
-        return {
-            model: look(self.courses[model], trial, self.seating, self._models)
-            for model, trial in self.trials.items()
-        }
+        found: dict[str, Seen] = {}
+        for model, trial in self.trials.items():
+            try:
+                found[model] = look(self.courses[model], trial, self.seating, self._models)
+            except Exception:
+                log.exception("model %s: its rollout could not be looked at", model)
+        return found
 
     def _count(self) -> None:
         now = monotonic()
@@ -173,8 +182,11 @@ class Controller:
         for model, version in self.seating.next():
             live = self._catalog.default(model)
             spec = self.seating.folders[model].spec
-            if live is None or spec is None:
+            if live is None or spec is None or live.state.version == version:
                 continue
+            planned = spec.rollout.steps and spec.rollout.hold_s is not None
+            if self._traffic.span < WATCH and not planned:
+                continue  # how it is rolled out depends on the traffic
             try:
                 self.begin(model, live.state.version, version, check(spec.rollout), "model.toml", "it came")
             except PenstockError as error:
@@ -202,7 +214,8 @@ class Controller:
         steps: list[Step] = []
         for model, now in seen.items():
             orders, course = courses.decide(memory[model], now)
-            steps.append((model, replace(course, guards=now.guards or course.guards), orders))
+            same = course.stage == memory[model].stage
+            steps.append((model, replace(course, guards=now.guards if same else ()), orders))
         after = {model: course for model, course, _ in steps}
         return steps, {**memory, **after}
 
@@ -236,7 +249,10 @@ class Controller:
 
     def _leave(self, course: Course, answers: str) -> Pin:
         """It is over: one version answers, and the other goes when it has answered what it has."""
-        self.trials.pop(course.model).end()
+        trial = self.trials.pop(course.model)
+        trial.end()
+        if answers == course.stable:
+            self._leaving.append(trial)
         self._runner.memory = {model: each for model, each in self.courses.items() if model != course.model}
         self.ended = [course, *self.ended][:ENDED]
         pin = self.seating.pin_of(course.model, answers)
@@ -269,7 +285,7 @@ class Controller:
     ) -> None:
         trial = trial or self.trials.get(course.model)
         evidence = b""
-        if trial is not None:
+        if trial is not None and course.running:
             trial.saved, evidence = monotonic(), trial.judge.dump()
         saved = Saved(course.id, course.model, msgspec.json.encode(course), evidence, course.ended)
         if self._keeper is not None:
@@ -279,6 +295,8 @@ class Controller:
 
     def begin(self, model: str, stable: str, version: str, terms: Rollout, by: str, why: str) -> Course:
         """Of a version over the one that answers, by terms that were checked; raises a PenstockError."""
+        if (trial := self.trials.get(model)) is not None:
+            self._give_way(trial)
         folder = self.seating.folder(model, version)
         prints = (seats.print_of(folder, stable), seats.print_of(folder, version))
         rate = self._traffic.rate(model)
@@ -286,12 +304,24 @@ class Controller:
             uuid4().hex[:12], model, (stable, version), terms, rate, time(), by=by, why=why, prints=prints
         )
         trial = Trial(course, self._scene)
+        self._models.retry(model, version)
         pin = self.seating.pin_of(model, stable)
         self.seating.pin(pin)
         self._enter(course, trial)
         self._put(course, (Change(course.began, model, course.id, by, "start", why),), pin=pin)
         log.info("model %s: version %s is rolled out over %s by %s", model, version, stable, by)
         return course
+
+    def _give_way(self, trial: Trial) -> None:
+        """A self-test ends where a rollout begins; raises InvalidRequest where it is a rollout."""
+        course = self.courses[trial.model]
+        if course.kind != "aa":
+            raise InvalidRequest(
+                f"version {course.candidate} of model {course.model!r} is being rolled out; "
+                "promote it or roll it back first"
+            )
+        orders, after = courses.rollback(course, time(), "penstock", "a rollout begins")
+        self.carry_out(course.model, after, orders)
 
     def _enter(self, course: Course, trial: Trial) -> None:
         self.trials[course.model] = trial
@@ -309,6 +339,10 @@ class Controller:
     def default(self, model: str) -> Live | None:
         """The version that answers requests which name none."""
         return self._catalog.default(model)
+
+    async def ask(self, what: Callable[[State], T]) -> T | None:
+        """The state database, for a while; None where it does not answer. Raises StateFailed."""
+        return await self._keeper.ask(what, PATIENCE) if self._keeper is not None else None
 
     async def written(self) -> None:
         """Wait, for a while, until all is written down."""

@@ -75,7 +75,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     hard: tuple[tuple[str, str], ...] = ()
     """Guards that act at once, and what happened."""
     lacking: str = ""
-    """Why a version cannot come up."""
+    """Why the candidate cannot come up, or cannot stand in for the stable version."""
     changed: str = ""
     """The version whose files have changed."""
     unfit: str = ""
@@ -120,10 +120,12 @@ def decide(course: Course, seen: Seen) -> Decision:
         return _rollback(course, seen.now, "files", why, bad=False)
     if seen.unfit:
         return _rollback(course, seen.now, "penstock", seen.unfit, bad=False)
+    if seen.lacking:
+        return _rollback(course, seen.now, "guard load", seen.lacking)
     if course.phase == "loading":
         return _load(course, seen)
     for guard, why in seen.hard:
-        return _rollback(course, seen.now, f"guard {guard}", why, bad=course.kind != "aa")
+        return _rollback(course, seen.now, f"guard {guard}", why)
     if not seen.candidate_up or not seen.stable_up:
         gone = course.candidate if not seen.candidate_up else course.stable
         return [], replace(course, says=f"version {gone} does not serve at present; version "
@@ -131,15 +133,13 @@ def decide(course: Course, seen: Seen) -> Decision:
     failed = [guard for guard in seen.guards if guard.verdict == "fail"]
     if failed and course.kind not in ONLY_TOLD and course.weight < 100:
         worst = max(failed, key=lambda guard: guard.against)
-        return _rollback(course, seen.now, f"guard {worst.name}", worst.why, bad=course.kind != "aa")
+        return _rollback(course, seen.now, f"guard {worst.name}", worst.why)
     if course.phase == "paused":
         return [], replace(course, says=f"paused at {show(course.weight)} of the requests")
     return _stay_or_go(course, seen, failed)
 
 
 def _load(course: Course, seen: Seen) -> Decision:
-    if seen.lacking:
-        return _rollback(course, seen.now, "guard load", seen.lacking)
     if not (seen.candidate_up and seen.stable_up):
         waits = course.candidate if not seen.candidate_up else course.stable
         return [], replace(course, says=f"version {waits} is loading")
@@ -155,7 +155,7 @@ def _stay_or_go(course: Course, seen: Seen, failed: Sequence[Guard]) -> Decision
         return [], replace(course, says=f"runs until it is told to promote or to roll back{told}")
     targets = course.targets[course.stage] if course.stage < len(course.targets) else {}
     open_ = [
-        guard for guard in seen.guards if guard.verdict == "not yet" and targets.get(guard.name) is not None
+        guard for guard in seen.guards if guard.verdict != "pass" and targets.get(guard.name) is not None
     ]
     if not open_ and spent >= course.hold:
         return _go_on(course, seen.now)
@@ -221,6 +221,7 @@ def _promote(course: Course, now: float, by: str, why: str) -> Decision:
 
 def _rollback(course: Course, now: float, by: str, why: str, bad: bool = True) -> Decision:
     says = f"version {course.stable} stays: {why}"
+    bad = bad and course.kind != "aa"
     if course.kind == "aa" and by.startswith("guard"):
         says = f"{by} alarms though both versions are the same: {why}; have a baseline, or wider margins"
     return [Rollback(by, why, bad), Note(by, "rollback", why)], _end(course, now, "rolled-back", says)
@@ -247,6 +248,14 @@ def promote(course: Course, now: float, by: str, why: str) -> Decision:
 def rollback(course: Course, now: float, by: str, why: str) -> Decision:
     """At once; the version is not rolled out again by itself."""
     return _rollback(course, now, by, why or "by hand")
+
+
+def again(course: Course, now: float) -> Course:
+    """Its stage begins anew: the evidence is gone."""
+    stages = list(course.stages)
+    if stages[course.stage].began is not None:
+        stages[course.stage] = replace(stages[course.stage], began=now)
+    return replace(course, stages=tuple(stages))
 
 
 def give_up(course: Course, now: float, why: str) -> Course:

@@ -7,9 +7,10 @@ from time import time
 from penstock.core.errors import InvalidRequest, LoadFailed, ModelNotReady, NotFound
 from penstock.core.spec import Rollout
 from penstock.rollout import course as courses
-from penstock.rollout.compare import wrong
+from penstock.rollout.compare import comparison, wrong
 from penstock.rollout.controller import Controller
 from penstock.rollout.course import Course
+from penstock.rollout.feedback import Kept
 from penstock.rollout.keeping import ENDED
 from penstock.rollout.port import Label, Taken, Verb
 from penstock.rollout.status import status
@@ -58,12 +59,7 @@ class Desk:
         self, model: str, version: str, terms: Rollout, by: str, why: str = "", force: bool = False
     ) -> Status:
         folder = self._seating.folder(model, version)
-        if model in self._controller.trials:
-            course = self._controller.courses[model]
-            raise InvalidRequest(
-                f"version {course.candidate} of model {model!r} is being rolled out; "
-                "promote it or roll it back first"
-            )
+        await asyncio.to_thread(comparison, terms.compare, terms.tolerance)  # which may import a lot
         live = self._controller.default(model)
         if live is None:
             raise ModelNotReady(f"model {model!r} does not serve, so that there is nothing to compare with")
@@ -83,10 +79,10 @@ class Desk:
             raise InvalidRequest(
                 f"version {version} of model {model!r} was taken back: {why_bad}; --force tries it again"
             )
-        if why_bad and self._controller.state is not None:
-            self._seating.forgive(model, version)
-            await asyncio.to_thread(self._controller.state.forgive, model, version)
         course = self._controller.begin(model, live.state.version, version, check(terms), by, why)
+        if why_bad:
+            self._seating.forgive(model, version)
+            await self._controller.ask(lambda state: state.forgive(model, version))
         await self._controller.written()
         return self.get(course.model)
 
@@ -105,29 +101,27 @@ class Desk:
         if model:
             self._seating.folder(model)
         await self._controller.written()
-        state = self._controller.state
-        return [] if state is None else await asyncio.to_thread(state.changes, model, limit)
+        return await self._controller.ask(lambda state: state.changes(model, limit)) or []
 
     def bad(self, model: str) -> Sequence[Bad]:
         return self._seating.bad(model)
 
-    async def feedback(self, labels: Sequence[Label]) -> Taken:
-        counted = 0
+    async def feedback(self, labels: Sequence[Label], tenant: str = "") -> Taken:
+        found: dict[str, list[tuple[Kept, bool]]] = {}
         for label in labels:
-            counted += self._label(label)
+            kept = self._controller.memory.take(label.id, label.model, time(), tenant)
+            trial = self._controller.trials.get(kept.model) if kept is not None else None
+            if kept is not None and trial is not None and trial.id == kept.rollout:
+                found.setdefault(kept.model, []).append((kept, self._mistaken(label, kept)))
+        for model, told in found.items():
+            self._controller.trials[model].label(told)
+        counted = sum(map(len, found.values()))
         return Taken(counted, len(labels) - counted)
 
-    def _label(self, label: Label) -> bool:
-        kept = self._controller.memory.take(label.id, label.model, time())
-        trial = self._controller.trials.get(kept.model) if kept is not None else None
-        if kept is None or trial is None or trial.id != kept.rollout:
-            return False
-        tolerance = self._controller.courses[kept.model].terms.tolerance
-        mistaken = (
-            not label.correct if label.correct is not None else wrong(kept.answer, label.outcome, tolerance)
-        )
-        trial.label(kept, mistaken)
-        return True
+    def _mistaken(self, label: Label, kept: Kept) -> bool:
+        if label.correct is not None:
+            return not label.correct
+        return wrong(kept.answer, label.outcome, self._controller.courses[kept.model].terms.tolerance)
 
 
 def _commanded(course: Course, verb: Verb, by: str, why: str) -> courses.Decision:

@@ -31,6 +31,8 @@ class Kept(Struct, frozen=True, gc=False):
     """Seconds since the epoch, when it was answered."""
     unit: int = 0
     """Whoever asked, if callers stay on their versions."""
+    tenant: str = ""
+    """Whose request it was, who alone may tell what came true."""
 
 
 class Memory:
@@ -52,6 +54,7 @@ class Memory:
         answer: Answer,
         at: float,
         unit: int = 0,
+        tenant: str = "",
     ) -> None:
         """Keep a request, in the place of one with the same id.
 
@@ -59,7 +62,7 @@ class Memory:
         """
         if not 0 < len(id) <= MOST_ID:
             return
-        kept = Kept(id, model, rollout, candidate, odds, answer, at, unit)
+        kept = Kept(id, model, rollout, candidate, odds, answer, at, unit, tenant)
         of_model = self._kept.get(model)
         if of_model is None:
             of_model = self._kept[model] = {}
@@ -69,14 +72,15 @@ class Memory:
         if len(order) > MOST or order[0].at < at - LONGEST:
             self._forget(at)
 
-    def take(self, id: str, model: str = "", now: float = 0.0) -> Kept | None:  # noqa: A002
-        """The last request with the id, once: a second label of it is unknown.
+    def take(self, id: str, model: str = "", now: float = 0.0, tenant: str = "") -> Kept | None:  # noqa: A002
+        """The tenant's last request with the id, once: a second label of it is unknown.
 
         An empty ``model`` means whichever was asked; with ``now`` what is older than a day is not there.
         """
         self._forget(now)
         models = [model] if model else list(self._kept)
         found = [kept for name in models if (kept := self._kept.get(name, {}).get(id)) is not None]
+        found = [kept for kept in found if kept.tenant == tenant]
         if not found:
             return None
         last = max(found, key=lambda kept: kept.at)

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from penstock.rollout.course import Course
 from penstock.rollout.store import State
-from penstock.rollout.tables import Saved, StateFailed
+from penstock.rollout.tables import Saved
 from penstock.rollout.words import Bad, Change, Pin
 
 log = logging.getLogger("penstock.rollout")
@@ -19,6 +22,9 @@ ENDED = 100
 """Rollouts that have ended and are still shown."""
 AGAIN = 2.0
 """Seconds until what could not be written is tried again."""
+
+
+T = TypeVar("T")
 
 
 class Piece(Struct, frozen=True):
@@ -45,6 +51,8 @@ class Keeper:
         self._idle = asyncio.Event()
         self._idle.set()
         self._failing = False
+        self._thread = ThreadPoolExecutor(1, "penstock-rollouts")
+        """One of its own: a disk that hangs takes no thread from others."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -76,9 +84,21 @@ class Keeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await asyncio.to_thread(self._state.close)
+        await self.ask(State.close, seconds)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def ask(self, what: Callable[[State], T], seconds: float) -> T | None:
+        """The database; None where it does not answer in time. Raises what it raises."""
+        asked = asyncio.get_running_loop().run_in_executor(self._thread, what, self._state)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asked
+        except TimeoutError:
+            log.error("the rollouts' database has not answered for %g s", seconds)
+            return None
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -86,9 +106,9 @@ class Keeper:
                 key = next(iter(self._waiting))
                 piece = self._waiting.pop(key)
                 try:
-                    await asyncio.to_thread(self._write, piece)
+                    await loop.run_in_executor(self._thread, self._write, piece)
                     self._well()
-                except StateFailed as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                     self._wait_with(piece, error)
                     await asyncio.sleep(AGAIN)
             self._idle.set()
@@ -99,7 +119,7 @@ class Keeper:
         elif piece.pin is not None:
             self._state.keep(piece.pin)
 
-    def _wait_with(self, piece: Piece, error: StateFailed) -> None:
+    def _wait_with(self, piece: Piece, error: Exception) -> None:
         newer = self._waiting.pop(piece.key, None)
         self._waiting[piece.key] = piece
         if newer is not None:

@@ -18,24 +18,32 @@ def look(course: Course, trial: Trial, seating: Seating, models: Lifecycle) -> S
         now=time(),
         stable_up=trial.up(course.stable) and (trial.ready or not trial.up(course.candidate)),
         candidate_up=trial.up(course.candidate),
-        guards=trial.verdicts(course) if course.phase != "loading" else (),
+        guards=trial.guards(course) if course.phase != "loading" else (),
         hard=hard,
-        lacking=_lacking(course, trial, seating, models),
+        lacking=_lacking(course, trial, models),
         changed=_changed(course, seating),
-        unfit=trial.unfit,
+        unfit=trial.unfit or _gone(course, trial, seating, models),
         quiet=monotonic() - trial.last,
     )
 
 
-def _lacking(course: Course, trial: Trial, seating: Seating, models: Lifecycle) -> str:
+def _lacking(course: Course, trial: Trial, models: Lifecycle) -> str:
     """Why the candidate will not come up, or cannot stand in for the stable version."""
-    folder = seating.folders.get(course.model)
-    if folder is None or course.candidate not in folder.versions:
-        return f"version {course.candidate} is no longer in the repository"
     if not trial.up(course.candidate):
         return models.why_not(course.model, course.candidate)
     states = trial.states()
     return differs(*states) if states is not None else ""
+
+
+def _gone(course: Course, trial: Trial, seating: Seating, models: Lifecycle) -> str:
+    """Why there is nothing to compare any more."""
+    folder = seating.folders.get(course.model)
+    for version in (course.stable, course.candidate):
+        if folder is None or version not in folder.versions:
+            return f"version {version} is no longer in the repository"
+    if not trial.up(course.stable) and (reason := models.why_not(course.model, course.stable)):
+        return f"version {course.stable} would not load: {reason}"
+    return ""
 
 
 def _changed(course: Course, seating: Seating) -> str:

@@ -16,12 +16,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from penstock.core.account import Account
-from penstock.core.errors import DeadlineExceeded, InstanceLost, Overloaded, PenstockError
+from penstock.core.errors import DeadlineExceeded, InstanceLost, Overloaded, PenstockError, one_line
 from penstock.core.ports import Executor
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Request, Tensors
+from penstock.rollout.columns import Row
 from penstock.rollout.compare import Comparison
-from penstock.rollout.witness import Row, Witness
+from penstock.rollout.witness import COLD, Witness
 from penstock.serving.recording import kept
 from penstock.serving.split import finite
 
@@ -60,7 +61,6 @@ class Mirror:
         alarm: Callable[[str, str], None],
         *,
         foreign: bool = False,
-        seed: bytes = b"",
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """``foreign``: the comparison is a user's own, and may take its time."""
@@ -75,7 +75,7 @@ class Mirror:
         self.running = 0
         self._pair, self._judge, self._comparison = pair, judge, comparison
         self._alarm, self._foreign = alarm, foreign
-        self._random = Random(seed + b"mirror").random
+        self._random = Random().random
         self._clock = clock
 
     def offer(self, request: Request, reply: Reply, witness: Witness, every: int = 1) -> None:
@@ -95,10 +95,13 @@ class Mirror:
             loop = asyncio.get_running_loop()
             work = partial(self._differences, given, _lasting(again), _lasting(new))
             loop.run_in_executor(None, work).add_done_callback(self._compared)
-        else:
+            return
+        try:
             self._tell(
                 self._differences(given, again.outputs if again else None, new.outputs if new else None)
             )
+        finally:
+            self.running -= 1
 
     def _differences(self, given: Tensors, again: Tensors | None, new: Tensors | None) -> tuple[bool, bool]:
         try:
@@ -106,14 +109,18 @@ class Mirror:
             control = again is None or differs(given, again)
             return new is None or differs(given, new), control
         except Exception as error:
-            self.broken = str(error) or type(error).__name__
+            self.broken = f"the comparison fails: {one_line(error)}"
             raise
 
     def _compared(self, done: "asyncio.Future[tuple[bool, bool]]") -> None:
-        if not done.cancelled() and done.exception() is None:
+        self.running -= 1
+        if done.cancelled():
+            return
+        known = self.broken
+        if done.exception() is None:
             self._tell(done.result())
-        elif not done.cancelled():
-            log.warning("answers could not be compared: %s", self.broken)
+        elif not known:
+            log.warning("answers could not be compared: %s", done.exception())
 
     def _tell(self, differ: tuple[bool, bool]) -> None:
         self._judge.compared(*([each] for each in differ))
@@ -150,6 +157,7 @@ class _Copy:
     ) -> None:
         self._mirror, self._witness, self._pair = mirror, witness, pair
         self._inputs, self._outputs, self._given = inputs, outputs, given
+        self._timed, self._cold = mirror.timed, mirror.count < COLD
         self._replies: dict[bool, Reply | None] = {}
         self._rows: list[Row] = []
 
@@ -189,7 +197,7 @@ class _Copy:
             error, reply = PenstockError("not finite"), None
         if candidate and isinstance(error, InstanceLost):
             self._mirror.alarm("crash", str(error))
-        if self._mirror.timed:
+        if self._timed:
             self._rows.append(self._row(candidate, took, reply, error))
         self._replies[candidate] = reply
         if len(self._replies) == 2:
@@ -198,15 +206,17 @@ class _Copy:
     def _row(self, candidate: bool, took: float, reply: Reply | None, error: PenstockError | None) -> Row:
         late = isinstance(error, DeadlineExceeded | Overloaded)
         cost, joules = self._witness.worth(reply.timing) if reply else (nan, nan)
-        seconds = took if reply is not None else inf
-        return candidate, 0.5, seconds, error is not None and not late, late, cost, joules, 0, False
+        # Without its time in the queue: the stable version's is full of others, the candidate's is empty.
+        seconds = took - reply.timing.queued if reply is not None else inf
+        return candidate, 0.5, seconds, error is not None and not late, late, cost, joules, 0, self._cold
 
     def _end(self) -> None:
         mirror = self._mirror
-        mirror.running -= 1
         mirror.count += 1
         if self._rows:
             self._witness.copied(self._rows)
         again, new = self._replies[False], self._replies[True]
-        if again is not None or new is not None:
+        if again is None and new is None:
+            mirror.running -= 1
+        else:
             mirror.compare(self._given, again, new)

@@ -28,7 +28,7 @@ def _needless(weight: float, terms: Rollout) -> tuple[str, ...]:
     if terms.plan == "aa":
         return GUARDS
     costless = () if costs(weight, terms) else COSTS
-    return costless if "accuracy" in terms.guards else (*costless, "accuracy")
+    return costless if "accuracy" in terms.guards and weight else (*costless, "accuracy")
 
 
 def begin(

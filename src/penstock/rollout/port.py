@@ -76,6 +76,6 @@ class Rollouts(Protocol):
         """Versions that were taken back, the newest first; an empty ``model`` means those of all."""
         ...
 
-    async def feedback(self, labels: Sequence[Label]) -> Taken:
-        """Count labels for the versions that answered."""
+    async def feedback(self, labels: Sequence[Label], tenant: str = "") -> Taken:
+        """Count labels for the versions that answered this tenant's requests."""
         ...

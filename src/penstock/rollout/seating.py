@@ -67,8 +67,9 @@ class Seating:
             live = self._catalog.default(name)
             if seat == seats.NOBODY and not seats.by_rollout(folder):
                 continue
-            if seat.pin is None and seat.trial is None and live is not None:
-                if seats.by_rollout(folder):
+            lost = seat.pin is None or seat.pin.version not in folder.versions
+            if lost and seat.trial is None and live is not None:
+                if seats.by_rollout(folder) and live.state.version in folder.versions:
                     pin = self.pin_of(name, live.state.version)
                     self.pin(pin)
                     self._keep(pin)

@@ -78,6 +78,8 @@ def candidate(folder: ModelFolder, seat: Seat) -> str:
     spec = folder.spec
     if spec is None or not by_rollout(folder) or seat.pin is None or seat.trial is not None:
         return ""
+    if seat.pin.version not in folder.versions:
+        return ""  # whatever serves now takes its place first
     now = natural(seat.pin.version)
     newer = [
         name

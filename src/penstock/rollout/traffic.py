@@ -25,6 +25,11 @@ class Traffic:
         while len(self._looks) > 2 and now - self._looks[1][0] >= SPAN:
             self._looks.popleft()
 
+    @property
+    def span(self) -> float:
+        """Seconds that are looked back on so far."""
+        return self._looks[-1][0] - self._looks[0][0] if self._looks else 0.0
+
     def rate(self, model: str) -> float:
         """Requests a second; 0 where nothing is known yet."""
         if len(self._looks) < 2:

@@ -1,17 +1,18 @@
 """One rollout that runs: its evidence, and its part in the way of requests."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic, time
 
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.core.errors import PenstockError
+from penstock.core.errors import one_line
 from penstock.core.ticket import Ticket
 from penstock.core.types import ModelState, Reply
 from penstock.metering.accounts import Accounts
+from penstock.rollout.columns import Rates
 from penstock.rollout.compare import COMPARISONS, Bins, answer_of, comparison
 from penstock.rollout.course import Course
 from penstock.rollout.evidence.judge import Judge
@@ -22,10 +23,10 @@ from penstock.rollout.mirror import Mirror, Pair
 from penstock.rollout.opening import COSTS, costs
 from penstock.rollout.sticky import key_of
 from penstock.rollout.traffic import Traffic
-from penstock.rollout.witness import Rates, Witness
+from penstock.rollout.witness import Witness
 from penstock.rollout.words import Guard
 from penstock.serving.catalog import Catalog, Live
-from penstock.serving.split import Division, Split
+from penstock.serving.split import Division, Relay, Split
 
 COPIES = "(rollout)"
 """The tenant that copies are charged to."""
@@ -33,6 +34,10 @@ SAMPLED = 64
 """Answers whose distribution is told the judge at once."""
 
 
+JUDGE = 1.0
+"""Seconds between two times that all verdicts are worked out."""
+WAIT = 1.0
+"""Seconds after which nobody waits any longer for a version that was taken back."""
 WINDOW = 10.0
 """Seconds of latencies and costs that are compared at once with a baseline's."""
 EVERY = 4
@@ -65,7 +70,7 @@ class Trial:
     def __init__(self, course: Course, scene: Scene, judge: Judge | None = None) -> None:
         """``judge``: with what it knew before a restart. Raises BadSetting for a comparison that is none."""
         terms = course.terms
-        targets = course.targets[0]
+        targets = course.targets[course.stage]
         bounds = {name: Bound(alarm, targets.get(name)) for name, alarm in course.alarms.items()}
         self.id = course.id
         self.judge = judge or Judge(
@@ -75,6 +80,8 @@ class Trial:
             control="baseline" if terms.baseline else "stable",
             slack=terms.slack_ms / 1e3,
         )
+        self.over = False
+        self._split_before: Split | None = None
         self.unfit = ""
         """Why it cannot be held."""
         self._itself = course.kind == "aa"
@@ -84,27 +91,31 @@ class Trial:
         self._window = monotonic()
         self.hard: list[tuple[str, str]] = []
         self.traffic = Traffic()
-        self._model, self._arms = course.model, (course.stable, course.candidate)
+        self.model = self._model = course.model
+        self._arms = (course.stable, course.candidate)
         self._scene = scene
         self._salt = course.id.encode()[:16]
         self._key = key_of(terms.sticky)
         self._begun = course.stage
         self._divided: tuple[float, Live | None] | None = None
         self.witness = Witness(self._fold, self._alarm, self._answered)
-        self.witness.paired = terms.baseline
+        self.witness.aside = terms.baseline
         self.witness.stable, self.witness.candidate = course.answered
         self.witness.rescued = course.saved
         self.saved = 0.0
         """When it was written down (monotonic seconds)."""
         foreign = terms.compare not in COMPARISONS
         compare = comparison(terms.compare, terms.tolerance)
-        self.mirror = Mirror(self._pair, self.judge, compare, self._alarm, foreign=foreign, seed=self._salt)
+        self.mirror = Mirror(self._pair, self.judge, compare, self._alarm, foreign=foreign)
         self.mirror.count = course.mirrored
         self._wanted = terms.mirror
+        self._labels = "accuracy" in course.alarms
         self._bins = Bins() if "outputs" in course.alarms else None
         self._binned: list[tuple[int, bool, float, int]] = []
         self._restarts = (0, -1)
         self._seen = 0
+        self._judged, self._failed, self._stage = 0.0, self.judge.alarmed(), -1
+        self._guards: tuple[Guard, ...] = ()
         self.last = monotonic()
         """When a request was last seen to have come."""
 
@@ -119,6 +130,7 @@ class Trial:
             self.judge.begin(course.targets[course.stage])
         self.witness.costs = costs(course.weight, course.terms)
         self.mirror.timed = weight == 0
+        self.witness.aside = self._baseline or weight == 0
         usual = 1.0 if weight == 0 else 0.05
         part = usual if self._wanted is None else self._wanted
         copied = course.phase != "loading" and weight < 1 and not self._itself
@@ -142,13 +154,22 @@ class Trial:
 
     def end(self) -> None:
         """Requests are divided no longer; those on their way come to their end."""
+        self.over = True
         self.witness.flush()
         self.mirror.part = 0.0
+        self._split_before = self._split()
         self._scene.catalog.divide(self._model, None)
-        if self._doubling is not None:
-            self._doubling.cancel()
         if self._double is not None:
             self._scene.part(self._double)
+
+    def wind_up(self, now: float) -> bool:
+        """Of a version taken back: whom it keeps waiting, the other answers; whether any are left."""
+        split = self._split_before
+        for ticket in list(self.witness.flight):
+            patience = min(WAIT, (ticket.deadline - ticket.arrived) / 2)
+            if split is not None and isinstance(ticket, Relay) and now - ticket.arrived > patience:
+                split.give_up(ticket)
+        return bool(self.witness.flight)
 
     # -- the stable version once more ------------------------------------------------------------------
 
@@ -163,10 +184,15 @@ class Trial:
 
     async def _load_double(self) -> None:
         try:
-            self._double = await self._scene.double(self._model, self._arms[0])
+            double = await self._scene.double(self._model, self._arms[0])
+        except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
+            self.unfit = f"the old version would not load once more: {one_line(error)}"
+            return
+        if self.over:
+            self._scene.part(double)
+        else:
+            self._double = double
             self._scene.wake()
-        except PenstockError as error:
-            self.unfit = str(error)
 
     # -- what it hears ---------------------------------------------------------------------------------
 
@@ -179,18 +205,18 @@ class Trial:
 
     def _answered(self, ticket: Ticket, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
         request = ticket.request
-        if request.id:
-            self._remember(request.id, reply, candidate, odds, unit)
+        if request.id and self._labels:
+            self._remember(request.id, request.tags.get("tenant", ""), reply, candidate, odds, unit)
         every = self.witness.every
         if not candidate and self.mirror.part and not self.witness.stable % every:
             self.mirror.offer(request, reply, self.witness, every)
         if self._bins is not None and 0 < odds < 1:
             self._bin(self._bins, reply, candidate, odds, unit)
 
-    def _remember(self, key: str, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
+    def _remember(self, key: str, tenant: str, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
         """Feedback may come for it."""
         told = answer_of(reply.outputs)
-        self._scene.memory.note(key, self._model, self.id, candidate, odds, told, time(), unit)
+        self._scene.memory.note(key, self._model, self.id, candidate, odds, told, time(), unit, tenant)
 
     def _bin(self, bins: Bins, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
         if not candidate:
@@ -207,10 +233,14 @@ class Trial:
             self._binned = []
             self.judge.answered(bins, candidate, odds, units.astype(np.uint64))
 
-    def label(self, kept: Kept, wrong: bool) -> None:
-        """What came true of a request, whenever that is known."""
-        units = np.array([kept.unit], np.uint64)
-        self.judge.labelled(np.array([wrong]), np.array([kept.candidate]), np.array([kept.odds]), units)
+    def label(self, found: Sequence[tuple[Kept, bool]]) -> None:
+        """What came true of requests, whenever that is known: whether each answer was wrong."""
+        self.judge.labelled(
+            np.array([wrong for _, wrong in found]),
+            np.array([kept.candidate for kept, _ in found]),
+            np.array([kept.odds for kept, _ in found]),
+            np.array([kept.unit >> 11 for kept, _ in found], np.uint64),
+        )
 
     # -- now and then ----------------------------------------------------------------------------------
 
@@ -252,11 +282,24 @@ class Trial:
             self.hard.append(("crash", f"a process of version {course.candidate} ended"))
         self._restarts = (id(live), restarts)
 
+    def guards(self, course: Course) -> tuple[Guard, ...]:
+        """As they stood a second ago at most; at once where one of them has failed."""
+        now = monotonic()
+        if now - self._judged > JUDGE or self._failed != self.judge.alarmed() or self._stage != course.stage:
+            self._judged, self._failed, self._stage = now, self.judge.alarmed(), course.stage
+            self._guards = self.verdicts(course)
+        return self._guards
+
     def verdicts(self, course: Course) -> tuple[Guard, ...]:
-        """Of every guard, at today's traffic."""
+        """Of every guard, at today's traffic; takes some 2 ms."""
         share = course.weight / 100
         rate = self.traffic.rate("all") * share if share else self.traffic.rate("copies")
         guards = self.judge.verdicts(rate)
+        if self.mirror.broken:
+            guards = tuple(
+                replace(guard, why=self.mirror.broken) if guard.name == "answers" else guard
+                for guard in guards
+            )
         if not self.witness.costs:
             guards = tuple(
                 replace(guard, verdict="off", why=NO_COST, needs=None, needs_s=None)

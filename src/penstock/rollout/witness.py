@@ -1,44 +1,31 @@
-"""What became of the requests that a rollout divides, kept as columns until the judge folds them in."""
+"""What became of the requests that a rollout divides, kept until the judge folds it in."""
 
-import struct
 from collections.abc import Callable
 from math import inf, nan
 from time import monotonic
 from typing import TypeAlias
 
-import numpy as np
-from msgspec import Struct
-
 from penstock.core.errors import DeadlineExceeded, InstanceLost, Overloaded, PenstockError
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Timing
-from penstock.rollout.evidence.requests import Floats, Requests
+from penstock.rollout.columns import Plain, Rates, Row, columns, joined
+from penstock.rollout.evidence.requests import Requests
 from penstock.serving.split import Relay
 
 FULL = 2048
 """Requests that wait to be folded, which then takes about a millisecond; fewer cost more each."""
 COLD = 50
-"""First requests of the candidate during which no latency and no cost counts (rollout.md: 50 cold ones
-with a tail of ten times gave 80 % false alarms where they counted)."""
+"""First requests of the candidate during which no latency and no cost counts: so many with a tail of ten
+times gave 80 % false alarms where they counted."""
 
-Row: TypeAlias = tuple[bool, float, float, bool, bool, float, float, int, bool]
 Answered: TypeAlias = Callable[[Ticket, Reply, bool, float, int], None]
 """Ticket, answer, whether the candidate gave it, odds, and the returning caller's number."""
-
-
-class Rates(Struct, frozen=True):
-    """What a core-second and a GPU-second cost now; 1 and nan where there is no price, or no energy."""
-
-    cpu: float = 1.0
-    gpu: float = 1.0
-    cpu_joules: float = nan
-    gpu_joules: float = nan
 
 
 class Witness:
     """A ``serving.split.Witness``; lives on the event loop.
 
-    ``fold`` hears of full columns, ``alarm`` of what acts at once, ``answered`` of every whole answer.
+    ``fold`` hears of what has gathered, ``alarm`` of what acts at once, ``answered`` of some answers.
     """
 
     def __init__(
@@ -51,8 +38,10 @@ class Witness:
         self.rates = Rates()
         self.costs = True
         """Whether what runs cost is evidence."""
-        self.paired = False
-        """Whether a baseline is what latency and cost are compared with."""
+        self.aside = False
+        """Whether latency and cost are compared with a baseline's, or with copies'."""
+        self.every = 1
+        """Answers of each version of which one is handed on; those with an id are, too."""
         self.flight: dict[Ticket, tuple[float, int, bool]] = {}
         """Requests on their way: odds, unit, and whether latency and cost count."""
         self.stable = self.candidate = 0
@@ -63,23 +52,19 @@ class Witness:
         self._tried = 0
         self._fold, self._alarm, self._answered = fold, alarm, answered
         self._clock = clock
-        self.every = 1
-        """Answers of each version of which one is handed on; those with an id are, too."""
-        self._candidate: list[bool] = []
-        self._odds: list[float] = []
-        self._seconds: list[float] = []
-        self._cpu: list[float] = []
-        self._gpu: dict[int, float] = {}
-        """Of plain answers, in order; GPU-seconds by place."""
+        self._plain = Plain()
         self._rows: list[Row] = []
-        """All others."""
+        """All that is not plain."""
         self._late: set[Ticket] = set()
+        """Whose latency was counted before they ended."""
+        self._spent: set[Ticket] = set()
+        """Of the stable version's, who have used up half of their time: no more is counted of them."""
 
     # -- on the request path -----------------------------------------------------------------------
 
-    def asked(self, ticket: Ticket, odds: float, unit: int, beside: bool, /) -> None:
+    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
         self.seen += 1
-        self.flight[ticket] = (odds, unit, beside or not self.paired)
+        self.flight[ticket] = (odds, unit, not self.aside and self._tried >= COLD)
         if ticket.over:
             self._looked(ticket)
         else:
@@ -87,94 +72,85 @@ class Witness:
 
     def refused(self, odds: float, unit: int, error: PenstockError, /) -> None:
         self.seen += 1
-        self._failed(False, odds, unit, error)
+        self._failed(False, odds, unit, error, not self.aside and self._tried >= COLD)
 
     def _looked(self, ticket: Ticket) -> None:
         """The stable version's ticket is over."""
         odds, unit, counts = self.flight.pop(ticket)
-        late = bool(self._late) and self._was_late(ticket)
         reply = ticket.reply
-        if reply is not None:
-            self.stable += 1
-            if unit or late or not counts:
-                self._note(False, odds, self._clock() - ticket.arrived, unit, reply.timing, counts, late)
-            else:
-                self._plain(False, odds, self._clock() - ticket.arrived, reply.timing)
-            if ticket.request.id or not self.stable % self.every:
-                self._answered(ticket, reply, False, odds, unit)
+        self.stable += reply is not None
+        if self._spent and ticket in self._spent:
+            self._spent.discard(ticket)
+            self._late.discard(ticket)
+        elif reply is not None:
+            self._note(ticket, False, odds, self._clock() - ticket.arrived, unit, reply, counts)
         elif ticket.error is not None:
-            self._failed(False, odds, unit, ticket.error, late)
-
-    def _plain(self, candidate: bool, odds: float, seconds: float, timing: Timing) -> None:
-        """What most rows are: an answer to nobody in particular."""
-        self._candidate.append(candidate)
-        self._odds.append(odds)
-        self._seconds.append(seconds)
-        self._cpu.append(timing.cpu)
-        if timing.gpu:
-            self._gpu[len(self._odds) - 1] = timing.gpu
-        if len(self._odds) >= FULL:
-            self.flush()
+            counts = counts and not self._was_late(ticket)
+            self._failed(False, odds, unit, ticket.error, counts)
+        if reply is not None and (ticket.request.id or not self.stable % self.every):
+            self._answered(ticket, reply, False, odds, unit)
 
     def tried(self, relay: Relay, /) -> None:
         self.seen += 1
-        self._tried += 1
-        self.flight[relay] = (relay.odds, relay.unit, True)
+        self.flight[relay] = (relay.odds, relay.unit, self._tried >= COLD)
+        self._tried += not relay.beside
 
     def told(self, relay: Relay, reply: Reply | None, error: PenstockError | None, /) -> None:
-        self.flight.pop(relay, None)
-        late = bool(self._late) and self._was_late(relay)
+        odds, unit, counts = self.flight.pop(relay)
+        candidate = not relay.beside
         if reply is not None:
-            self.candidate += 1
-            if relay.unit or late:
-                self._note(
-                    True, relay.odds, self._clock() - relay.arrived, relay.unit, reply.timing, True, late
-                )
+            if candidate:
+                self.candidate += 1
             else:
-                self._plain(True, relay.odds, self._clock() - relay.arrived, reply.timing)
-            if relay.request.id or not self.candidate % self.every:
-                self._answered(relay, reply, True, relay.odds, relay.unit)
+                self.stable += 1
+            self._note(relay, candidate, odds, relay.ended - relay.arrived, unit, reply, counts)
+            if relay.request.id or not (self.candidate if candidate else self.stable) % self.every:
+                self._answered(relay, reply, candidate, odds, unit)
         elif error is not None:
-            self._failed(True, relay.odds, relay.unit, error, late)
-            if isinstance(error, InstanceLost):
+            counts = counts and not self._was_late(relay)
+            self._failed(candidate, odds, unit, error, counts)
+            if candidate and isinstance(error, InstanceLost):
                 self._alarm("crash", str(error))
+        else:
+            self._late.discard(relay)
 
     def spoilt(self, relay: Relay, /) -> None:
-        self._alarm("non-finite", "an answer held NaN or infinity where the old version's did not")
+        if not relay.beside:
+            self._alarm("non-finite", "an answer held NaN or infinity where the old version's did not")
 
     def saved(self, relay: Relay, /) -> None:
-        self.rescued += 1
+        self.rescued += not relay.beside
         self.stable += 1
 
     def _was_late(self, ticket: Ticket) -> bool:
-        """Whether its latency was counted before it ended."""
         if ticket not in self._late:
             return False
         self._late.discard(ticket)
         return True
 
-    def _failed(
-        self, candidate: bool, odds: float, unit: int, error: PenstockError, late: bool = False
-    ) -> None:
-        timed_out = isinstance(error, DeadlineExceeded | Overloaded)
-        cold = late or self._tried <= COLD
-        self._add((candidate, odds, inf, not timed_out, timed_out, nan, nan, unit >> 11, cold))
-
     def _note(
         self,
+        ticket: Ticket,
         candidate: bool,
         odds: float,
         seconds: float,
         unit: int,
-        timing: Timing,
+        reply: Reply,
         counts: bool,
-        late: bool,
     ) -> None:
-        """An answer; ``late``: its latency was counted before it came."""
-        if not late:
-            cost, joules = self.worth(timing)
-            cold = self._tried <= COLD or not counts
-            self._add((candidate, odds, seconds, False, False, cost, joules, unit >> 11, cold))
+        """An answer came."""
+        if self._late and self._was_late(ticket):
+            return
+        if counts and not unit:
+            if self._plain.add(candidate, odds, seconds, reply.timing) >= FULL:
+                self.flush()
+            return
+        cost, joules = self.worth(reply.timing)
+        self._add((candidate, odds, seconds, False, False, cost, joules, unit >> 11, not counts))
+
+    def _failed(self, candidate: bool, odds: float, unit: int, error: PenstockError, counts: bool) -> None:
+        late = isinstance(error, DeadlineExceeded | Overloaded)
+        self._add((candidate, odds, inf, not late, late, nan, nan, unit >> 11, not counts))
 
     def _add(self, row: Row) -> None:
         rows = self._rows
@@ -183,16 +159,8 @@ class Witness:
             self.flush()
 
     def worth(self, timing: Timing) -> tuple[float, float]:
-        """Money (or core-seconds) and joules of one run."""
-        rates = self.rates
-        if not self.costs:
-            return nan, nan
-        if not timing.gpu:
-            return timing.cpu * rates.cpu, timing.cpu * rates.cpu_joules
-        return (
-            timing.cpu * rates.cpu + timing.gpu * rates.gpu,
-            timing.cpu * rates.cpu_joules + timing.gpu * rates.gpu_joules,
-        )
+        """Money (or core-seconds) and joules of one run; nan where they are no evidence."""
+        return self.rates.worth(timing) if self.costs else (nan, nan)
 
     # -- every now and then --------------------------------------------------------------------------
 
@@ -203,75 +171,29 @@ class Witness:
     def overdue(self, now: float, age: float) -> list[Relay]:
         """Count those that have run for over ``age`` seconds as slow now, not when they end.
 
-        Gives those that have used up half of their time, so that another version may be asked.
+        Who has used up half of his time counts as out of time, in both arms alike; of these it gives those
+        whom the stable version may still answer.
         """
         half: list[Relay] = []
         for ticket, (odds, unit, counts) in list(self.flight.items()):
-            spent, relayed = now - ticket.arrived, isinstance(ticket, Relay)
-            if spent > age and ticket not in self._late:
+            spent = now - ticket.arrived
+            if spent > (ticket.deadline - ticket.arrived) / 2:
+                if isinstance(ticket, Relay):
+                    half.append(ticket)
+                elif ticket not in self._spent:
+                    self._spent.add(ticket)
+                    late = not counts or ticket in self._late
+                    self._add((False, odds, inf, False, True, nan, nan, unit >> 11, late))
+            elif spent > age and ticket not in self._late:
                 self._late.add(ticket)
-                cold = self._tried <= COLD or not counts
-                self._add((relayed, odds, inf, False, False, nan, nan, unit >> 11, cold))
-            if isinstance(ticket, Relay) and spent > (ticket.deadline - ticket.arrived) / 2:
-                half.append(ticket)
+                candidate = isinstance(ticket, Relay) and not ticket.beside
+                self._add((candidate, odds, inf, False, False, nan, nan, unit >> 11, not counts))
         return half
 
     def flush(self) -> None:
         """Hand over what there is."""
-        found: list[Requests] = []
-        if self._odds:
-            found.append(self._plain_columns())
-            self._candidate, self._odds, self._seconds, self._cpu, self._gpu = [], [], [], [], {}
-        if self._rows:
-            found.append(columns(self._rows))
-            self._rows = []
+        plain = self._plain.take(self.rates if self.costs else None)
+        rows, self._rows = self._rows, []
+        found = [*([plain] if plain is not None else []), *([columns(rows)] if rows else [])]
         if found:
-            self._fold(found[0] if len(found) == 1 else joined(found))
-
-    def _plain_columns(self) -> Requests:
-        count, rates = len(self._odds), self.rates
-        none, cold = np.zeros(count, bool), np.full(count, self._tried <= COLD)
-        cpu, gpu = np.array(self._cpu), np.zeros(count)
-        gpu[list(self._gpu)] = list(self._gpu.values())
-        return Requests(
-            candidate=np.array(self._candidate),
-            odds=np.array(self._odds),
-            seconds=np.array(self._seconds),
-            failed=none,
-            timed_out=none,
-            cost=self._worth(cpu, gpu, rates.cpu, rates.gpu),
-            joules=self._worth(cpu, gpu, rates.cpu_joules, rates.gpu_joules),
-            unit=np.zeros(count, np.uint64),
-            cold=cold,
-        )
-
-    def _worth(self, cpu: Floats, gpu: Floats, of_cpu: float, of_gpu: float) -> Floats:
-        if not self.costs:
-            return np.full(len(cpu), nan)
-        return cpu * of_cpu + np.where(gpu > 0, gpu * of_gpu, 0.0)
-
-
-_KINDS = {
-    "candidate": "?",
-    "odds": "<f8",
-    "seconds": "<f8",
-    "failed": "?",
-    "timed_out": "?",
-    "cost": "<f8",
-    "joules": "<f8",
-    "unit": "<u8",
-    "cold": "?",
-}
-_DTYPE = np.dtype(list(_KINDS.items()))
-_pack = struct.Struct("<?dd??ddQ?").pack
-
-
-def joined(parts: list[Requests]) -> Requests:
-    """One after the other."""
-    return Requests(*(np.concatenate([getattr(part, name) for part in parts]) for name in _KINDS))
-
-
-def columns(rows: list[Row]) -> Requests:
-    """One array for each figure."""
-    table = np.frombuffer(b"".join([_pack(*row) for row in rows]), _DTYPE)
-    return Requests(*(np.ascontiguousarray(table[name]) for name in _KINDS))
+            self._fold(joined(found))

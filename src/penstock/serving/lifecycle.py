@@ -119,6 +119,11 @@ class Lifecycle:
         """Other versions are wanted than before."""
         self._runner.wake()
 
+    def retry(self, model: str, version: str) -> None:
+        """Try a version again that would not load."""
+        if self._roster.failed.pop((model, version), None) is not None:
+            self._runner.memory = watch.again(self._runner.memory, model, version)
+
     def why_not(self, model: str, version: str) -> str:
         """Why a version would not load; empty where nothing is known against it."""
         return self._roster.failed.get((model, version), (None, ""))[1]

@@ -46,20 +46,19 @@ class Arm(Protocol):
 class Witness(Protocol):
     """Hears of every request that was divided; must not block nor raise."""
 
-    def asked(self, ticket: Ticket, odds: float, unit: int, beside: bool, /) -> None:
+    def asked(self, ticket: Ticket, odds: float, unit: int, /) -> None:
         """The stable version was asked, though the candidate would have been with such ``odds``.
 
-        ``beside``: the copy of it that has the candidate's share.
         To be told of by ``ticket.watch``, or at once where it is over.
         """
         ...
 
     def tried(self, relay: "Relay", /) -> None:
-        """The candidate was asked."""
+        """The candidate was asked, or the baseline."""
         ...
 
     def told(self, relay: "Relay", reply: Reply | None, error: PenstockError | None, /) -> None:
-        """What the candidate gave, once for each; neither where the caller has gone."""
+        """What that gave, once for each; neither where the caller has gone."""
         ...
 
     def refused(self, odds: float, unit: int, error: PenstockError, /) -> None:
@@ -94,10 +93,10 @@ class Division(Struct, frozen=True, eq=False):
 
 
 class Relay(Ticket):
-    """A request that the candidate is asked first; who gives it a ``then`` sees one ticket."""
+    """A request that the candidate, or the baseline, is asked first; its caller sees one ticket."""
 
     odds: float = 0.0
-    """The probability with which it was."""
+    """The probability with which the candidate was to be."""
     unit: int = 0
     """Of a returning caller; 0: none is known."""
     witness: Witness | None = None
@@ -105,6 +104,12 @@ class Relay(Ticket):
     """What is asked at present."""
     settled: bool = False
     """The witness was told."""
+    beside: bool = False
+    """The baseline was asked first, and not the candidate."""
+    second: bool = False
+    """It is the stable version that is asked now."""
+    ended: float = 0.0
+    """When the first one answered, on the monotonic clock."""
 
     def settle(self, reply: Reply | None, error: PenstockError | None) -> None:
         """Tell the witness, the first time."""
@@ -126,7 +131,8 @@ class Coin:
     The odds of each toss depend on the past alone, so that evidence weighed with them stays honest.
     """
 
-    def __init__(self, weight: float, seed: bytes) -> None:
+    def __init__(self, weight: float, seed: bytes | None = None) -> None:
+        """Nobody can know the tosses without a ``seed``, which is for tests."""
         self.weight = weight
         self._random = Random(seed).random
         self._owed = 0.0
@@ -153,24 +159,26 @@ class Split:
         self._stable, self._candidate = stable, candidate
         self._witness = division.witness
         self._key = division.key
-        self._coin = Coin(division.weight, division.salt)
+        self._coin = Coin(division.weight)
+        self._odd = False
+        """The stable version, too, answers with NaN or infinity at times."""
         weight = division.weight
         self._beside = min(weight, 1.0 - weight) if division.baseline is not None else 0.0
-        self._lot = Random(division.salt + b"baseline").random
+        self._lot = Random().random
 
     def __call__(self, request: Request, /) -> Ticket:
         odds, chosen, unit = self._coin.toss() if self._key is None else self._draw(request)
         if chosen:
-            return self._try(request, odds, unit)
-        arm, beside = self._stable, False
-        if self._beside and self._goes_beside(odds, unit):
-            arm, beside = self.division.baseline or arm, True
+            return self._try(self._candidate, request, odds, unit)
+        baseline = self.division.baseline
+        if baseline is not None and self._goes_beside(odds, unit):
+            return self._try(baseline, request, odds, unit, beside=True)
         try:
-            ticket = arm.executor(request)
+            ticket = self._stable.executor(request)
         except PenstockError as error:
             self._witness.refused(odds, unit, error)
             raise
-        self._witness.asked(ticket, odds, unit, beside)
+        self._witness.asked(ticket, odds, unit)
         return ticket
 
     def _goes_beside(self, odds: float, unit: int) -> bool:
@@ -179,15 +187,14 @@ class Split:
             return unit < (self.division.weight + self._beside) * 2.0**64
         return self._lot() * (1.0 - odds) < self._beside
 
-    def _try(self, request: Request, odds: float, unit: int) -> Ticket:
-        """Ask the candidate."""
+    def _try(self, arm: Arm, request: Request, odds: float, unit: int, *, beside: bool = False) -> Ticket:
+        """Ask the candidate, or the baseline, which others stand in for."""
         relay = Relay(request, 0, monotonic())
-        relay.odds, relay.unit, relay.witness = odds, unit, self._witness
+        relay.odds, relay.unit, relay.witness, relay.beside = odds, unit, self._witness, beside
         self._witness.tried(relay)
-        candidate = self._candidate
         try:
-            candidate.check(request)
-            inner = candidate.executor(request)
+            arm.check(request)
+            inner = arm.executor(request)
         except PenstockError as error:
             relay.settle(None, error)
             self._instead(relay, error)
@@ -206,18 +213,19 @@ class Split:
         return weight, unit < weight * 2.0**64, unit or 1
 
     def _heard(self, relay: Relay, inner: Ticket) -> None:
-        """The candidate has answered."""
+        """The first one has answered."""
         unfollow(relay, inner)
         reply, error = inner.reply, inner.error
+        relay.ended = monotonic()
         if relay.over or relay.settled:  # the caller has gone, or another was asked meanwhile
             relay.settle(None, None)
-        elif reply is not None and not finite(reply.outputs):
+        elif reply is not None and not self._odd and not finite(reply.outputs):
             self._instead(
                 relay, EngineFailed(f"version {reply.version!r} answers with NaN or infinity"), reply
             )
         elif reply is not None:
-            relay.settle(reply, None)
             relay.answer(reply)
+            relay.settle(reply, None)
         elif error is not None:
             relay.settle(None, error)
             self._instead(relay, error)
@@ -226,8 +234,8 @@ class Split:
 
     def give_up(self, relay: Relay) -> None:
         """The candidate takes too long: it counts as out of time, and the stable version is asked."""
-        if not relay.over and not relay.settled and relay.inner is not None:
-            error = DeadlineExceeded("the candidate took more than half of the time that the request has")
+        if not relay.over and not relay.second and relay.inner is not None:
+            error = DeadlineExceeded("the version on trial took over half of the time that the request has")
             relay.inner.cancel()
             relay.settle(None, error)
             self._instead(relay, error)
@@ -237,6 +245,7 @@ class Split:
 
         ``doubtful`` is an answer of the candidate that is right only if the stable version's is like it.
         """
+        relay.second = True
         if monotonic() >= relay.deadline:
             self._lose(relay, error, doubtful)
             return
@@ -245,8 +254,8 @@ class Split:
             request = replace(request, deadline=relay.deadline)
         try:
             inner = self._stable.executor(request)
-        except PenstockError:
-            self._lose(relay, error, doubtful)
+        except PenstockError as refused:
+            self._lose(relay, refused, doubtful)
             return
         follow(relay, inner, partial(self._stood_in, relay, error, doubtful))
 
@@ -257,6 +266,7 @@ class Split:
             self._lose(relay, inner.error or error, doubtful)
             return
         if doubtful is not None and not finite(reply.outputs):
+            self._odd = True
             relay.settle(doubtful, None)  # such is the model
         else:
             relay.settle(None, error)
@@ -268,10 +278,13 @@ class Split:
         relay.answer(replace(reply, timing=replace(timing, queued=timing.queued + lost)))
 
     def _lose(self, relay: Relay, error: PenstockError, doubtful: Reply | None) -> None:
-        relay.settle(None, error)
+        """The stable version could not help; what there is of an answer is better than none."""
         if doubtful is not None:
-            self._witness.spoilt(relay)
-        relay.fail(error)
+            relay.answer(doubtful)
+            relay.settle(doubtful, None)
+        else:
+            relay.settle(None, error)
+            relay.fail(error)
 
 
 def follow(relay: Relay, inner: Ticket, then: Callable[[Ticket], None]) -> None:

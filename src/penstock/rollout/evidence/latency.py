@@ -45,8 +45,7 @@ class Latency(Struct):
         self.target, self.passing = target, proof(len(label.DOWN))
         self.alarmed.clear()
         self.proven.clear()
-        if alone:
-            self.counted = tally(COLUMNS)
+        self.counted = tally(COLUMNS)
 
     def fold(
         self,

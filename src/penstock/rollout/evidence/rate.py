@@ -57,8 +57,7 @@ class Rate(Struct):
         self.passing, self.clean = proof(len(label.DOWN)), proof(len(RARER))
         self.once.clear()
         self.firsts = self.repeats = 0
-        if alone:
-            self.counted = tally()
+        self.counted, self.fresh = tally(), 0
         self.ratio = self._ratio()
 
     def fold(self, events: Bools, coins: Coins, units: Units | None, single: Bools | None) -> None:
