@@ -9,7 +9,7 @@ from rich.console import Console
 
 from penstock.cli import optimize as verb
 from penstock.cli.optimize import duration
-from penstock.cli.optimize_end import advice, conclude, refusals
+from penstock.cli.optimize_end import advice, conclude, refusals, shown
 from penstock.cli.optimize_table import BELOW, STAR, Lines, Screen, fitting, latest, leader, visible
 from penstock.cli.samples import interruptible
 from penstock.core.errors import BadSetting
@@ -265,6 +265,12 @@ def test_the_end_has_the_front_the_reasons_and_what_was_refused():
     assert "fuse of source: no attention was found" in said
     assert "int8-onnx on onnx, 2 × 1: the drop is too large" in said
     assert "bf16 on openvino, 2 × 1:" not in said
+
+
+def test_the_end_shows_the_trial_of_the_original_by_which_was_chosen():
+    """Not its screening, which came first and is rough."""
+    screened = trial(speed=0.5, depth="screen")
+    assert shown(outcome((screened, *TRIALS)))[0] == TRIALS[0]
 
 
 def test_a_reason_that_many_share_is_told_once():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from penstock.cli.optimize_table import clock, fitting
 from penstock.cli.samples import write, write_json
 from penstock.optimize.merit import dishonest
+from penstock.optimize.report_table import original
 from penstock.optimize.types import Outcome, Trial
 
 if TYPE_CHECKING:
@@ -65,9 +66,8 @@ def say(line: str, console: "Console", style: str = "") -> None:
 def shown(outcome: Outcome) -> list[Trial]:
     """The original, then the front from the fastest on."""
     told = {each.candidate: each for each in outcome.trials if each.depth != "screen"}
-    baseline = next(each for each in outcome.trials if each.candidate == outcome.baseline)
     front = [told[each] for each in outcome.choice.front if each in told and each != outcome.baseline]
-    return [baseline, *sorted(front, key=lambda each: -each.figures.speedup.mid)]
+    return [original(outcome), *sorted(front, key=lambda each: -each.figures.speedup.mid)]
 
 
 def wrong(outcome: Outcome) -> Mapping[str, str]:

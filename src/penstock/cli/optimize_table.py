@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from penstock.optimize.merit import Score, dishonest, obstacle, score
 from penstock.optimize.pick import pick
+from penstock.optimize.reasons import part
 from penstock.optimize.types import Candidate, Progress, Targets, Trial
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ NAME_ROOM = 24
 BELOW = 4
 """Lines for the head, what is left out, and the bar."""
 STAR = "★"
-TINY = 1e-6
-"""Of a drop: rounding of floats."""
 
 
 class Screen:
@@ -236,17 +235,12 @@ def interval(trial: Trial) -> str:
 
 def drop(trial: Trial) -> str:
     """What was lost, at best nothing."""
-    return part(trial.agreement.drop)
+    return part(max(0.0, trial.agreement.drop))
 
 
 def bound(trial: Trial) -> str:
     """What may have been lost."""
-    return part(trial.agreement.upper)
-
-
-def part(value: float) -> str:
-    """Two digits; what is less than a millionth is nothing."""
-    return f"{value:.2g}" if value >= TINY else "0"
+    return part(max(0.0, trial.agreement.upper))
 
 
 def number(value: float) -> str:

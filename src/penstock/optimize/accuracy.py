@@ -224,7 +224,9 @@ def _verdict(
 def _why(metric: str, drop: float, upper: float, max_drop: float, rows: int) -> str:
     if drop > max_drop:
         return f"the drop is {drop:.3g} (up to {upper:.3g} at 95 %), more than {max_drop:g}"
-    enough = bounds.rows_needed(max_drop)
+    if metric in SHARES and not max_drop:
+        return f"{rows} rows bound the drop at {upper:.3g}; a floor of 0 is proven by no number of rows"
+    enough = bounds.rows_needed(max_drop) if max_drop else 0
     if metric in SHARES and rows < enough:
         return (
             f"too few rows to prove it: {rows} rows bound the drop at {upper:.3g}; "
