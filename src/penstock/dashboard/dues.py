@@ -9,11 +9,10 @@ from penstock.dashboard.words import Cost, Energy, Standing, Tenant
 from penstock.metering import budget
 from penstock.metering.amount import Amount, of_machine
 from penstock.metering.charges import Took, both
+from penstock.metering.energy.probe import KWH
 from penstock.metering.spread import Charge, spread
 from penstock.metering.totals import Totals
 
-KWH = 3.6e6
-"""Joules."""
 TENANTS = 20
 """At most, the busiest."""
 

@@ -66,6 +66,9 @@ class Meter:
         self._wall = wall
         self._since = clock()
         self._looking = asyncio.Lock()
+        self._entering = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+        """The entry that whoever asks now will find himself in."""
         self._reading = asyncio.Lock()
         self._runner: Runner[Seen, Memories, Entry] = Runner(self, Memories())
         self._task: asyncio.Task[None] | None = None
@@ -101,8 +104,18 @@ class Meter:
         await asyncio.to_thread(self.shelf.close)
 
     async def enter(self) -> None:
-        """Make an entry now, so that the books are up to date; it is made even if nobody waits for it."""
-        await asyncio.shield(self._runner.round())
+        """Make an entry now, so that the books are up to date; it is made even if nobody waits for it.
+
+        All who ask while one is made share the next.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._enter())
+        await asyncio.shield(self._next)
+
+    async def _enter(self) -> None:
+        async with self._entering:
+            self._next = None
+            await self._runner.round()
 
     @property
     def unsaved(self) -> float:
