@@ -23,9 +23,13 @@ class Counting(Feed):
     began = ticked = ended = 0
     padding = ""
     raises = None
+    fails = 0
+    """Times that it fails to begin."""
 
     async def begin(self):
         self.began += 1
+        if self.began <= self.fails:
+            raise OSError("no such process")
         await super().begin()
 
     async def tick(self):

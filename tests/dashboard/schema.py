@@ -54,6 +54,7 @@ class Budget(Strict, kw_only=True):
     what: Literal["queries", "money", "joules"]
     used: Amount
     limit: Amount
+    warn: Part
 
 
 class Tenant(Strict, kw_only=True):

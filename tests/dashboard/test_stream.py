@@ -173,6 +173,15 @@ def test_figures_that_fail_are_logged_once_and_come_again(caplog):
     assert caplog.text.count("KeyError: 'a bug'") == 1
 
 
+def test_figures_that_cannot_begin_are_logged_once_and_begin_later(caplog):
+    with looking() as page:
+        page.feed.fails = 3
+        with viewer(page) as events:
+            assert [next(events)[0] for _ in range(2)] == ["hello", "tick"]
+        assert page.feed.began == 4
+    assert caplog.text.count("OSError: no such process") == 1
+
+
 def test_live_needs_a_key_and_inference_goes_on_beside_it():
     with looking({digest("user"): "infer"}) as page:
         assert page.get("/penstock/live").status_code == 401

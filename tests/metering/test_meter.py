@@ -234,5 +234,6 @@ async def test_a_budget_goes_on_after_a_restart():
     await stage.begin(shelf)
     (standing,) = stage.budgets.status()
     assert standing.used == pytest.approx(0.002)
+    assert stage.meter.totals.hour_queries == {"shop": 1}
     assert stage.budgets.of("shop").admit(stage.clock()) > 0
     await stage.meter.stop()

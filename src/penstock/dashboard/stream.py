@@ -5,6 +5,7 @@ The wire format is the HTML standard's (section 9.2, server-sent events).
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -94,27 +95,30 @@ class Hub:
         loop = asyncio.get_running_loop()
         try:
             due = loop.time() + self._first
-            await self._feed.begin()
+            begun = await self._done(self._feed.begin)
             while self.viewers:
                 await asyncio.sleep(due - loop.time())
-                await self._publish()
+                begun = await self._done(self._publish if begun else self._feed.begin) or begun
                 due = max(due, loop.time() - self._every / 2) + self._every
-        except Exception:
-            log.exception("the page's figures end; whoever looks next begins anew")
         finally:
             self._feed.end()
             self._ticking = None
             self.frame = b""
 
-    async def _publish(self) -> None:
+    async def _done(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it went well; of failures one after the other the first is logged."""
         try:
-            self.frame = frame("tick", await self._feed.tick())
+            await step()
         except Exception:
             if not self._failing:
                 log.exception("the page's figures could not be worked out")
             self._failing = True
-            return
+            return False
         self._failing = False
+        return True
+
+    async def _publish(self) -> None:
+        self.frame = frame("tick", await self._feed.tick())
         self.number += 1
         self._wake()
 

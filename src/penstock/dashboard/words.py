@@ -76,6 +76,8 @@ class Standing(Struct, frozen=True):
     """As a part of the limit."""
     limit: float
     """In an hour."""
+    warn: float
+    """The part from which on there is a warning."""
 
 
 class Tenant(Struct, frozen=True, omit_defaults=True):

@@ -6,6 +6,7 @@ goes into the totals, the tariff, the budgets and the books.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
 
@@ -81,15 +82,18 @@ class Meter:
         self.equipment, self.shelf = equipment, shelf
         await asyncio.to_thread(equipment.read)
         self._since = self._clock()
-        if self.budgets:
-            self._restore(await asyncio.to_thread(shelf.last_hour))
+        self._restore(await asyncio.to_thread(shelf.last_hour))
         self._task = asyncio.create_task(self._runner.run())
 
     def _restore(self, spents: Sequence[Spent]) -> None:
         now, currency = self._wall(), self.equipment.currency
+        asked: dict[int, Counter[str]] = {}
         for spent in spents:
+            asked.setdefault(spent.start, Counter())[spent.tenant] += spent.queries
             money = spent.money if spent.currency == currency else None  # a budget is in one currency
             self.budgets.restore(spent.tenant, now - spent.start, spent.queries, money, spent.joules)
+        for start, queries in sorted(asked.items()):
+            self.totals.restore(start, queries)
 
     async def stop(self) -> None:
         """Make the last entry, and close the books."""
