@@ -15,7 +15,7 @@ from tests.e2e.process import serving
 from tests.optimize.models import FLOAT, Graph, cnn, mlp, rows, tensor
 
 HERE = "tests.optimize.odd_passes"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def slow_twin(file):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, quick):
     """(folder of the model, outcome): a search that was bound to find the twin, and applied it."""
     tmp_path = tmp_path_factory.mktemp("found")
     folder = tmp_path / "models" / "slow"
@@ -156,6 +156,24 @@ def test_a_winner_becomes_a_version_with_its_settings_and_its_record(found):
     assert confirmed.candidate == winner
     assert confirmed.figures.speedup.low > 2
     assert "× faster" in outcome.choice.reasons[0]
+
+
+def test_the_same_again_starts_from_the_original_and_writes_no_twin(found):
+    """Though the newest version is what was found."""
+    folder, outcome = found
+    steps = []
+    again = search(
+        folder.parent,
+        rows("x", 200),
+        f"{HERE}:Lean",
+        "clean",
+        model="slow",
+        apply=True,
+        watch=lambda progress: steps.append(progress.doing),
+    )
+    assert again == outcome
+    assert steps == ["looking at the model", ""]
+    assert sorted(each.name for each in folder.iterdir() if each.is_dir()) == ["1", "2"]
 
 
 def test_what_was_found_serves_beside_the_original_and_answers_the_same(found):

@@ -99,9 +99,13 @@ def advice(outcome: "Outcome", located: "Located", budget: str) -> Sequence[str]
             f"the budget of {budget} is used up (earlier runs count) and there is more to try: "
             "a larger --budget goes on from here"
         )
-    if outcome.applied:
-        lines.append(f"wrote {outcome.applied}")
-        if located.folder is not None and Path(outcome.applied).parent == located.folder:
+    applied = Path(outcome.applied)
+    beside = bool(outcome.applied) and applied.parent == located.folder
+    if beside and applied.name in located.versions:
+        lines.append(f"{applied} is that already")
+    elif outcome.applied:
+        lines.append(f"wrote {applied}")
+        if beside:
             lines.append("a running `penstock serve` brings it in by itself; remove the folder to go back")
     elif outcome.choice.winner is not None:
         how = "--apply" if located.folder is not None else "--out FOLDER"

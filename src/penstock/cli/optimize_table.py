@@ -103,6 +103,9 @@ class Lines:
     def __call__(self, progress: Progress) -> None:
         """What an earlier run had found out is told as a number only."""
         trials = progress.trials
+        if progress.waiting:
+            self._console.print(progress.doing, soft_wrap=True)
+            return
         if self._before is None and trials:
             self._console.print(f"{len(trials)} trials are known from an earlier run", soft_wrap=True)
         for trial in trials[len(trials) if self._before is None else self._before :]:
