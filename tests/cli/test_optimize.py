@@ -5,6 +5,7 @@ import json
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from penstock.cli import optimize as verb
@@ -271,6 +272,16 @@ def test_the_end_shows_the_trial_of_the_original_by_which_was_chosen():
     """Not its screening, which came first and is rough."""
     screened = trial(speed=0.5, depth="screen")
     assert shown(outcome((screened, *TRIALS)))[0] == TRIALS[0]
+
+
+def test_labels_that_tell_little_are_said_aloud():
+    base = TRIALS[0]
+    doubt = "the original is right on 9% of the rows"
+    base = replace(base, agreement=replace(base.agreement, doubt=doubt))
+    console = Console(width=100, no_color=True, highlight=False)
+    with console.capture() as captured:
+        conclude(outcome((base, *TRIALS[1:])), console)
+    assert f"look at the labels: {doubt}" in captured.get()
 
 
 def test_a_reason_that_many_share_is_told_once():

@@ -5,6 +5,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from penstock.client import Client
 from penstock.core.errors import BadSetting, LoadFailed
@@ -12,7 +13,7 @@ from penstock.optimize.run import LEAST, optimize
 from penstock.optimize.samples import Samples
 from penstock.repository.locate import locate
 from tests.e2e.process import serving
-from tests.optimize.models import FLOAT, Graph, cnn, mlp, rows, tensor
+from tests.optimize.models import FLOAT, Graph, cnn, loaded, mlp, rows, tensor
 
 HERE = "tests.optimize.odd_passes"
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
@@ -197,6 +198,13 @@ def test_too_few_samples_and_a_place_that_is_taken_are_said_at_once(repository, 
         search(repository, data, "cleam")
     with pytest.raises(BadSetting, match="has stage 'whenever'"):
         search(repository, data, f"{HERE}:Unstaged")
+
+
+def test_labels_by_which_the_original_is_never_right_are_refused(repository, data):
+    """Against such no variant could lose anything."""
+    told = loaded(repository / "digits" / "1" / "model.onnx").run(data.groups[0])["logits"].argmax(axis=1)
+    with pytest.raises(BadSetting, match="labels seem to be of other rows"):
+        search(repository, replace(data, labels=(told + 1) % 10), "clean")
 
 
 def test_samples_that_do_not_fit_are_the_models_own_words(repository):

@@ -45,6 +45,9 @@ def conclude(outcome: Outcome, console: "Console") -> None:
     console.print()
     for line in outcome.choice.reasons:
         say(line, console)
+    doubt = trials[0].agreement.doubt
+    if doubt:
+        say(f"look at the labels: {doubt}", console, "bold yellow")
     console.print()
     say(
         f"{outcome.model} {outcome.version}: {len(outcome.trials)} trials of "

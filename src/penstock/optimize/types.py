@@ -149,6 +149,8 @@ class Agreement(Struct, frozen=True, kw_only=True):
     """Further measures of likeness, for the report: ``top1``, ``cosine``, ``relative`` …"""
     why: str = ""
     """A sentence where it did not pass."""
+    doubt: str = ""
+    """A sentence where the labels themselves tell little, as the original is hardly right by them."""
 
 
 Depth: TypeAlias = Literal["screen", "full", "confirm"]

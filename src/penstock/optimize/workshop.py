@@ -197,7 +197,7 @@ class Workshop:
             if trouble:
                 raise LoadFailed(f"the original cannot be the judge of others: {trouble}")
             entrant.patience = self._patience
-            self._reference = refer(entrant, task.judging)
+            self._reference = refer(entrant, task.judging, task.targets.metric)
         except Lost as error:
             raise LoadFailed(
                 f"the original has not answered the {task.judging.rows} rows that judge: {error}; "
