@@ -51,7 +51,7 @@ class Looking:
         self.own = own
         self.ledger = Ledger()
         self.feed = Counting(self.ledger, own.models, Totals())
-        self.hub = Hub(self.feed, **({"every": 0.02, "first": 0.01} | options))
+        self.hub = Hub(self.feed, **({"every": 0.02, "first": 0.01, "linger": 0.0} | options))
         history = History(self.ledger.events, own.models, books)
         extra = routes(self.hub, history, self.greet, lambda headers: may)
         own.door._app = make_app(own.models, lambda accept: (b"", "text/plain"), extra)

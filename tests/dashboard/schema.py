@@ -109,6 +109,31 @@ class Tick(Strict, kw_only=True):
     models: tuple[Model, ...] = ()
 
 
+Line = tuple[Amount | None, ...]
+
+
+class Track(Strict):
+    rate: Line
+    p99: Line
+    errors: Line
+
+
+class Whole(Strict):
+    rate: Line
+    errors: Line
+    p99: Line
+    busy: tuple[Part, ...]
+    cost: Line
+    watts: Line
+    grams: Line
+
+
+class Past(Strict, kw_only=True):
+    at: Annotated[tuple[Amount, ...], Meta(min_length=1, max_length=62)]
+    whole: Whole
+    models: Annotated[dict[str, Track], Meta(max_length=100)]
+
+
 class Event(Strict, kw_only=True):
     at: Amount
     version: str

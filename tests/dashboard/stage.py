@@ -151,6 +151,8 @@ class Stage:
         """Role by key; without any, everybody may do everything."""
         self.orders = []
         """Path and key of each load and unload."""
+        self.past = None
+        """What it is told of the minutes before, if anything."""
         self.told = 0
         """Ticks of the present that were sent."""
         self.refusal = None
@@ -255,6 +257,8 @@ class Door(BaseHTTPRequestHandler):
             "now": now,
         }
         self._event("hello", hello | {"currency": "USD", "may": self._role()})
+        if stage.past is not None:
+            self._event("past", stage.past)
         for at in range(stage.warm):
             self._event("tick", stage.tick(now - stage.warm + at))
         while stage.running and generation == stage.generation:

@@ -150,3 +150,39 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     energy: Energy
     tenants: tuple[Tenant, ...] = ()
     models: tuple[Model, ...] = ()
+
+
+Line: TypeAlias = tuple[float | None, ...]
+"""A figure at each time; None where it was not known."""
+
+
+class Track(Struct, frozen=True):
+    """One version's past."""
+
+    rate: Line
+    p99: Line
+    errors: Line
+
+
+class Whole(Struct, frozen=True):
+    """The server's, as the page's strip shows it."""
+
+    rate: Line
+    errors: Line
+    p99: Line
+    """Of the model that was asked most."""
+    busy: Line
+    cost: Line
+    """For 1,000 queries, as is ``grams``."""
+    watts: Line
+    grams: Line
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """The second event, where anybody has looked in the last minutes: one second in five."""
+
+    at: tuple[float, ...]
+    """Seconds since the epoch, the earliest first."""
+    whole: Whole
+    models: dict[str, Track]
+    """By ``NAME/VERSION``."""

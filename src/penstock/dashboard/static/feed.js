@@ -47,7 +47,7 @@ export class Feed {
   #wake = () => {};
   #renewed = false;
 
-  /** `on` has hello(data), tick(data) and state(name, detail, why); `key()` answers the key of the moment. */
+  /** `on` has hello(data), past(data), tick(data) and state(name, detail, why); `key()` answers the key of the moment. */
   constructor(path, key, on) {
     this.path = path;
     this.key = key;
@@ -118,6 +118,7 @@ export class Feed {
     if (event === "hello") {
       this.on.state("live");
       this.on.hello(JSON.parse(data));
-    } else if (event === "tick") this.on.tick(JSON.parse(data));
+    } else if (event === "past") this.on.past(JSON.parse(data));
+    else if (event === "tick") this.on.tick(JSON.parse(data));
   }
 }

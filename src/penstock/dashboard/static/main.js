@@ -177,4 +177,4 @@ addEventListener("popstate", () => route());
 byId("key").addEventListener("click", () => unlock("With a key the page shows and does what the key allows."));
 shortcuts({ table, wanted, turn, close: closeModel, say });
 sign(byId("link"), "wait", "connecting");
-const feed = new Feed("penstock/live", key, { hello: onHello, tick: onTick, state: onState });
+const feed = new Feed("penstock/live", key, { hello: onHello, past: (data) => tracks.begin(data), tick: onTick, state: onState });
