@@ -147,12 +147,12 @@ class Stage:
         self.every = 1.0
         self.warm = 0
         """Ticks of the past that a stream begins with."""
+        self.past = None
+        """What it is told of the minutes before, if anything."""
         self.keys = {}
         """Role by key; without any, everybody may do everything."""
         self.orders = []
         """Path and key of each load and unload."""
-        self.past = None
-        """What it is told of the minutes before, if anything."""
         self.told = 0
         """Ticks of the present that were sent."""
         self.refusal = None

@@ -68,6 +68,8 @@ def test_the_path_of_a_url(url, path):
         (b"GET", b"/penstock/page", "infer"),
         (b"GET", b"/penstock/live", "infer"),
         (b"GET", b"/penstock/history/m?since=1h", "infer"),
+        (b"GET", b"/penstock/bill/", "admin"),
+        (b"GET", b"/penstock/bill%20", "admin"),
         (b"POST", b"/v2/models/m/infer", "infer"),
         (b"POST", b"/v2/repository/index", "admin"),
         (b"HEAD", b"/v2/repository/index", "admin"),
@@ -80,8 +82,6 @@ def test_the_path_of_a_url(url, path):
         (b"GET", b"/penstock/%6dodels%2Fm/samples", "admin"),
         (b"GET", b"/penstock/bill?by=tenant", "admin"),
         (b"GET", b"/penstock/%62ill", "admin"),
-        (b"GET", b"/penstock/bill/", "admin"),
-        (b"GET", b"/penstock/bill%20", "admin"),
     ],
 )
 def test_the_role_that_a_request_needs(method, url, role):
