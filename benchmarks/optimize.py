@@ -24,7 +24,7 @@ from penstock.optimize.types import Interval, Outcome, Progress, Targets, Trial
 
 WORK = Path(__file__).parent / "out" / "optimize"
 QUICK = ("cnn", "mlp")
-QUICK_S = 22.0
+QUICK_S = 40.0
 """The budget of a quick run's search, after which it still confirms what it has found."""
 QUICK_ROUNDS = {
     "screen": Rounds(3, 0.03, (1,)),
