@@ -156,7 +156,7 @@ def judge(rows: list[Row]) -> list[Row]:
             1.0,
             max(row["off, %"] for row in bills),
         ),
-        ("… against its energy, % off", 1.0, max(row["energy off, %"] for row in bills)),
+        ("… against its energy by probes of our own, % off", 1.0, max(row["energy off, %"] for row in bills)),
     ]
     return [
         {"name": name, "aim": f"at most {aim:g}", "got": round(got, 4), "met": got <= aim}

@@ -160,7 +160,8 @@ TENANTS = Row(
         ),
         Panel(
             "Budgets used",
-            "Part of each budget that the last hour has used, on the server where most is.",
+            "Part of each budget that the last hour has used, on the server where most is; "
+            "orange from 80 % on, while the alert goes by each budget's own warn.",
             ((f"max by (tenant, what) (penstock_budget_used_ratio{{{TENANT}}})", "{{tenant}} {{what}}"),),
             "percentunit",
             "bargauge",

@@ -49,7 +49,7 @@ from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
 from penstock.serving.lifecycle import Lifecycle
 from penstock.serving.memory import Rules
-from penstock.settings import Memory, Settings, check_exposure
+from penstock.settings import Memory, Settings, check_exposure, is_loopback
 from penstock.settings import Server as Listening
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ class Server:
             settings.server,
             self.meter,
             settings.meter.tenant_header,
+            alone=is_loopback(settings.server.host) and not self._keys and not settings.server.insecure,
         )
         self._grpc: V2Door | None = None
         self._expiry: asyncio.TimerHandle | None = None

@@ -31,7 +31,7 @@ FULL = (
     "marginal is their busy time alone."
 )
 ENERGY = (
-    "energy:  240 Wh (10.0 W on average), certainly between 192 Wh and 336 Wh; by an estimate from the "
+    "energy:  240 Wh (10.0 W on average), between 192 Wh and 336 Wh; by an estimate from the "
     "processor's family and its load."
 )
 SOURCE = "aws:c5.xlarge in the catalogue of 2026-10"

@@ -1,19 +1,23 @@
 """``penstock optimize`` and ``penstock profile``."""
 
 import json
+import shutil
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from penstock.cli import optimize as verb
 from penstock.cli.optimize import duration
-from penstock.cli.optimize_end import advice, conclude, refusals
+from penstock.cli.optimize_end import advice, conclude, refusals, shown
 from penstock.cli.optimize_table import BELOW, STAR, Lines, Screen, fitting, latest, leader, visible
 from penstock.cli.samples import interruptible
 from penstock.core.errors import BadSetting
+from penstock.optimize.origin import sha256
 from penstock.optimize.pick import pick
+from penstock.optimize.run import WAITING
 from penstock.optimize.types import (
     Agreement,
     Batch,
@@ -164,6 +168,15 @@ def test_live_data_has_no_labels(repository, capsys):
     assert "--labels goes with data of your own" in capsys.readouterr().err
 
 
+def test_where_it_starts_is_said_if_the_newest_was_found_by_optimizing(repository, capsys):
+    shutil.copytree(repository / "mlp" / "1", repository / "mlp" / "2")
+    record = {"version": "1", "digest": sha256(locate("mlp@1", repository))}
+    (repository / "mlp" / "2" / "variant.json").write_text(json.dumps(record))
+    for model, said in (("mlp", "starting from version 1, of which 2 was made"), ("mlp@2", "error: ")):
+        assert run("optimize", model, "--data", "none.npz") == 2
+        assert capsys.readouterr().err.startswith(said)
+
+
 @pytest.mark.parametrize(
     ("cache", "fresh", "sentence"),
     [
@@ -249,6 +262,24 @@ def test_trials_of_an_earlier_run_are_a_number_on_a_pipe():
     assert captured.get() == "4 trials are known from an earlier run\n"
 
 
+def test_a_search_that_waits_for_another_is_a_line():
+    console = Console(width=80, no_color=True, highlight=False)
+    told = Lines(console, TARGETS)
+    with console.capture() as captured:
+        told(replace(progress((), WAITING), waiting=True))
+        told(progress())
+    assert captured.get().splitlines() == [WAITING, "4 trials are known from an earlier run"]
+
+
+def test_the_end_says_whether_a_version_was_written_or_was_there(repository):
+    (repository / "mlp" / "2").mkdir()
+    (repository / "mlp" / "2" / "model.onnx").touch()
+    located = locate("mlp", repository)
+    there = outcome(applied=str(repository / "mlp" / "2"))
+    assert advice(there, located, "15m") == [f"{repository / 'mlp' / '2'} is that already"]
+    assert advice(outcome(applied="/elsewhere/2"), located, "15m") == ["wrote /elsewhere/2"]
+
+
 # -- the end -----------------------------------------------------------------------------------------
 
 
@@ -265,6 +296,22 @@ def test_the_end_has_the_front_the_reasons_and_what_was_refused():
     assert "fuse of source: no attention was found" in said
     assert "int8-onnx on onnx, 2 × 1: the drop is too large" in said
     assert "bf16 on openvino, 2 × 1:" not in said
+
+
+def test_the_end_shows_the_trial_of_the_original_by_which_was_chosen():
+    """Not its screening, which came first and is rough."""
+    screened = trial(speed=0.5, depth="screen")
+    assert shown(outcome((screened, *TRIALS)))[0] == TRIALS[0]
+
+
+def test_labels_that_tell_little_are_said_aloud():
+    base = TRIALS[0]
+    doubt = "the original is right on 9% of the rows"
+    base = replace(base, agreement=replace(base.agreement, doubt=doubt))
+    console = Console(width=100, no_color=True, highlight=False)
+    with console.capture() as captured:
+        conclude(outcome((base, *TRIALS[1:])), console)
+    assert f"look at the labels: {doubt}" in captured.get()
 
 
 def test_a_reason_that_many_share_is_told_once():

@@ -23,9 +23,13 @@ class Counting(Feed):
     began = ticked = ended = 0
     padding = ""
     raises = None
+    fails = 0
+    """Times that it fails to begin."""
 
     async def begin(self):
         self.began += 1
+        if self.began <= self.fails:
+            raise OSError("no such process")
         await super().begin()
 
     async def tick(self):
@@ -47,7 +51,7 @@ class Looking:
         self.own = own
         self.ledger = Ledger()
         self.feed = Counting(self.ledger, own.models, Totals())
-        self.hub = Hub(self.feed, **({"every": 0.02, "first": 0.01} | options))
+        self.hub = Hub(self.feed, **({"every": 0.02, "first": 0.01, "linger": 0.0} | options))
         history = History(self.ledger.events, own.models, books)
         extra = routes(self.hub, history, self.greet, lambda headers: may)
         own.door._app = make_app(own.models, lambda accept: (b"", "text/plain"), extra)

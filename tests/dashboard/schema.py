@@ -55,6 +55,7 @@ class Budget(Strict, kw_only=True):
     what: Literal["queries", "money", "joules"]
     used: Amount
     limit: Amount
+    warn: Part
 
 
 class Tenant(Strict, kw_only=True):
@@ -156,6 +157,31 @@ class Tick(Strict, kw_only=True):
     tenants: Annotated[tuple[Tenant, ...], Meta(max_length=20)] = ()
     rollouts: tuple[Rollout, ...] = ()
     models: tuple[Model, ...] = ()
+
+
+Line = tuple[Amount | None, ...]
+
+
+class Track(Strict):
+    rate: Line
+    p99: Line
+    errors: Line
+
+
+class Whole(Strict):
+    rate: Line
+    errors: Line
+    p99: Line
+    busy: tuple[Part, ...]
+    cost: Line
+    watts: Line
+    grams: Line
+
+
+class Past(Strict, kw_only=True):
+    at: Annotated[tuple[Amount, ...], Meta(min_length=1, max_length=62)]
+    whole: Whole
+    models: Annotated[dict[str, Track], Meta(max_length=100)]
 
 
 class Event(Strict, kw_only=True):

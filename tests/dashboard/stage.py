@@ -86,16 +86,24 @@ MACHINE = {
 COST = {"currency": "USD", "per_hour": 0.384, "marginal_per_1000": 0.00094, "source": "settings"}
 ENERGY = {"low": 28, "high": 71, "per_1000": 96.0, "method": "estimate", "intensity": 385}
 TENANTS = [
-    {"name": "search", "queries": 812_345, "budget": [{"what": "queries", "used": 0.42, "limit": 2_000_000}]},
+    {
+        "name": "search",
+        "queries": 812_345,
+        "budget": [{"what": "queries", "used": 0.42, "limit": 2_000_000, "warn": 0.8}],
+    },
     {
         "name": "checkout",
         "queries": 120_422,
         "budget": [
-            {"what": "money", "used": 0.86, "limit": 0.25},
-            {"what": "joules", "used": 0.31, "limit": 90_000},
+            {"what": "money", "used": 0.86, "limit": 0.25, "warn": 0.8},
+            {"what": "joules", "used": 0.31, "limit": 90_000, "warn": 0.3},
         ],
     },
-    {"name": "night-batch", "queries": 9_001, "budget": [{"what": "queries", "used": 1.0, "limit": 9_000}]},
+    {
+        "name": "night-batch",
+        "queries": 9_001,
+        "budget": [{"what": "queries", "used": 1.0, "limit": 9_000, "warn": 0.8}],
+    },
     {"name": "anonymous", "queries": 422},
 ]
 
@@ -141,6 +149,8 @@ class Stage:
         self.every = 1.0
         self.warm = 0
         """Ticks of the past that a stream begins with."""
+        self.past = None
+        """What it is told of the minutes before, if anything."""
         self.keys = {}
         """Role by key; without any, everybody may do everything."""
         self.orders = []
@@ -255,6 +265,8 @@ class Door(BaseHTTPRequestHandler):
             "now": now,
         }
         self._event("hello", hello | {"currency": "USD", "may": self._role()})
+        if stage.past is not None:
+            self._event("past", stage.past)
         for at in range(stage.warm):
             self._event("tick", stage.tick(now - stage.warm + at))
         while stage.running and generation == stage.generation:

@@ -205,7 +205,8 @@ def test_tenants_are_the_busiest_and_tell_their_budgets():
     tick = play(story, state(), standings=lambda: standings)
     assert [tenant.name for tenant in tick.tenants] == [f"t{n:02}" for n in range(29, 9, -1)]
     assert plain(tick)["tenants"][0] == {
-        "name": "t29", "queries": 30, "budget": [{"what": "queries", "used": 0.42, "limit": 1000.0}],
+        "name": "t29", "queries": 30,
+        "budget": [{"what": "queries", "used": 0.42, "limit": 1000.0, "warn": 0.8}],
     }  # fmt: skip
 
 
@@ -215,7 +216,19 @@ def test_a_tenant_who_has_done_nothing_yet_is_there_with_its_budget():
 
     tick = play(story, standings=lambda: [Standing("idle", "money", 0.0, 2.0, 0.8)])
     assert plain(tick)["tenants"] == [
-        {"name": "idle", "queries": 0, "budget": [{"what": "money", "used": 0.0, "limit": 2.0}]}
+        {"name": "idle", "queries": 0, "budget": [{"what": "money", "used": 0.0, "limit": 2.0, "warn": 0.8}]}
+    ]
+
+
+def test_who_names_no_tenant_is_there_where_there_is_a_budget_for_that():
+    async def story(scene):
+        scene.totals.add(entry(used(tenant="shop", queries=2), used(queries=9)))
+        return await scene.after()
+
+    tick = play(story, state(), standings=lambda: [Standing("", "queries", 9.0, 10.0, 0.95)])
+    assert plain(tick)["tenants"] == [
+        {"name": "", "queries": 9, "budget": [{"what": "queries", "used": 0.9, "limit": 10.0, "warn": 0.95}]},
+        {"name": "shop", "queries": 2},
     ]
 
 

@@ -213,6 +213,45 @@ def test_the_address_opens_a_model_and_back_leaves_it(page):
         tab.until("document.querySelector('#detail').innerText.includes('There is no such model here')")
 
 
+def test_a_page_just_opened_begins_with_the_servers_past(page):
+    now = time.time()
+    at = [now - 300 + 5 * k for k in range(60)]
+    rates = {"rate": [10.0 + k % 3 for k in range(60)], "p99": [None, *[5.0] * 59], "errors": [0.0] * 60}
+    with staged(2) as stage:
+        rest = {key: [1.0] * 60 for key in ("busy", "cost", "watts", "grams")}
+        stage.past = {"at": at, "whole": rates | rest, "models": {"resnet50/1": rates}}
+        tab = opened(page, stage)
+        drawn = "(root) => root.querySelector('.spark .line').getAttribute('d').split(/[ML]/).length - 1"
+        assert tab.run(f"({drawn})(document.querySelector('.figure'))") >= 59
+        assert tab.run(f"({drawn})(document.querySelector('tr.model:has(a[href=\"#/resnet50/1\"])'))") >= 59
+        assert (
+            tab.run(f"({drawn})(document.querySelector('tr.model:not(:has(a[href=\"#/resnet50/1\"]))'))") < 5
+        )
+
+
+def test_what_the_server_says_instead_of_figures_is_told(page):
+    said = "The server said: stopping"
+    with staged(2) as stage:
+        tab = opened(page, stage)
+        stage.running = False
+        tab.until(f"document.querySelector('#say').innerText.includes({said!r})")
+        tab = page.opened(stage.url, f"document.querySelector('#wait')?.textContent === {said!r}")
+        stage.running = True
+        tab.until(SHOWN)
+
+
+def test_a_budget_warns_at_its_own_part(page):
+    with staged(2) as stage:
+        tab = opened(page, stage, ready="document.querySelectorAll('.budget').length === 4")
+        told = tab.run(
+            "[...document.querySelectorAll('.budget')].map((b) => [b.dataset.is ?? '', b.innerText])"
+        )
+        assert [is_ for is_, _ in told] == ["", "warn", "warn", "bad"]
+        assert [words[0] for _, words in told] == ["4", "!", "!", "▲"]
+        highs = tab.run("[...document.querySelectorAll('.budget meter')].map((m) => m.high)")
+        assert highs == [0.8, 0.8, 0.3, 0.8]
+
+
 def test_a_lost_connection_is_told_and_opened_again(page):
     with staged(2) as stage:
         tab = opened(page, stage)

@@ -49,7 +49,8 @@ def test_viewers_share_one_computation_and_nobody_costs_nothing():
         assert page.feed.ticked == 0
         with viewer(page) as one, viewer(page) as two, viewer(page) as three:
             for events in (one, two, three):
-                assert [next(events)[0] for _ in range(4)] == ["hello", "tick", "tick", "tick"]
+                told = (name for name, _ in events if name != "past")
+                assert [next(told) for _ in range(4)] == ["hello", "tick", "tick", "tick"]
             assert page.feed.ticked <= 8
             assert page.feed.began == 1
         until(lambda: page.viewers() == 0)
@@ -171,6 +172,40 @@ def test_figures_that_fail_are_logged_once_and_come_again(caplog):
         page.feed.raises = None
         assert [next(events)[0] for _ in range(3)] == ["tick"] * 3
     assert caplog.text.count("KeyError: 'a bug'") == 1
+
+
+def test_figures_that_cannot_begin_are_logged_once_and_begin_later(caplog):
+    with looking() as page:
+        page.feed.fails = 3
+        with viewer(page) as events:
+            assert [next(events)[0] for _ in range(2)] == ["hello", "tick"]
+        assert page.feed.began == 4
+    assert caplog.text.count("OSError: no such process") == 1
+
+
+def test_whoever_comes_soon_after_is_told_of_the_minutes_before(monkeypatch):
+    monkeypatch.setattr(stream, "STEP", 0.1)
+    with looking(linger=30.0) as page:
+        with viewer(page) as events:
+            assert [next(events)[0] for _ in range(3)] == ["hello", "tick", "tick"]
+        until(lambda: page.viewers() == 0)
+        seen = page.feed.ticked
+        until(lambda: page.feed.ticked > seen + 2)
+        with viewer(page) as events:
+            (_, _), (name, past), (last, _) = [next(events) for _ in range(3)]
+        assert (name, last) == ("past", "tick")
+        told = msgspec.convert(past, schema.Past)
+        assert told.whole.rate == (0.0,) * len(told.at)
+        assert page.feed.began == 1
+
+
+def test_when_nobody_comes_for_a_while_the_past_is_forgotten():
+    with looking(linger=0.05) as page:
+        with viewer(page) as events:
+            assert [next(events)[0] for _ in range(2)] == ["hello", "tick"]
+        until(lambda: page.feed.ended == 1)
+        with viewer(page) as events:
+            assert [next(events)[0] for _ in range(2)] == ["hello", "tick"]
 
 
 def test_live_needs_a_key_and_inference_goes_on_beside_it():

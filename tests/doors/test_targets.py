@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.core.errors import InvalidRequest
 from penstock.doors.targets import Target, parse, path_of, role_of
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -28,8 +29,11 @@ def test_any_name_goes_round_when_it_is_quoted(model, version):
 def test_any_url_means_something_or_nothing(url):
     target = parse(url)
     assert target is None or target.model
-    assert role_of(b"POST", url) in (None, "infer", "admin")
     assert isinstance(path_of(url), str)
+    try:
+        assert role_of(b"POST", url) in (None, "infer", "admin")
+    except InvalidRequest:
+        assert any(ord(each) < 32 or ord(each) == 127 for each in path_of(url))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +68,8 @@ def test_the_path_of_a_url(url, path):
         (b"GET", b"/penstock/page", "infer"),
         (b"GET", b"/penstock/live", "infer"),
         (b"GET", b"/penstock/history/m?since=1h", "infer"),
+        (b"GET", b"/penstock/bill/", "admin"),
+        (b"GET", b"/penstock/bill%20", "admin"),
         (b"POST", b"/v2/models/m/infer", "infer"),
         (b"POST", b"/v2/repository/index", "admin"),
         (b"HEAD", b"/v2/repository/index", "admin"),
@@ -99,3 +105,13 @@ def test_the_path_of_a_url(url, path):
 )
 def test_the_role_that_a_request_needs(method, url, role):
     assert role_of(method, url) == role
+
+
+@pytest.mark.parametrize("url", [b"/penstock/bill%0A", b"/%0d", b"/v2/models/m%00/infer", b"/%7F", b"/%1f?a"])
+def test_no_path_has_control_characters(url):
+    with pytest.raises(InvalidRequest, match="control characters"):
+        role_of(b"GET", url)
+
+
+def test_what_is_asked_may_have_them():
+    assert role_of(b"GET", b"/penstock/history/m?since=%0A") == "infer"

@@ -52,6 +52,17 @@ def test_with_keys_or_by_an_explicit_word_it_listens_beyond_this_machine(folder)
             assert process.stop() == 0
 
 
+def test_without_keys_a_name_that_was_led_to_this_machine_may_see_but_not_touch(folder):
+    led = {"host": "evil.example:8000", "origin": "http://evil.example:8000"}
+    load = "/v2/repository/models/adding/load"
+    with serving(folder, watch_enabled=False) as process:
+        refused = httpx.post(process.url + load, headers=led)
+        assert (refused.status_code, "'evil.example:8000'" in refused.json()["error"]) == (403, True)
+        assert httpx.get(process.url + "/penstock/bill", headers=led).status_code == 403
+        assert httpx.get(process.url + "/v2/models/adding", headers=led).status_code == 200
+        assert httpx.post(process.url + load).status_code == 200
+
+
 # -- keys over HTTP -------------------------------------------------------------------------------
 
 FORMS = {
@@ -95,6 +106,31 @@ def test_a_key_opens_what_its_role_may_do_over_http(server, form):
     assert http_status(server, "infer", ADMIN, form) == 200
     assert http_status(server, "load", ADMIN, form) == 200
     assert http_status(server, "unload", ADMIN, form) == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/penstock/bill", 403),
+        ("/penstock/bill/", 403),
+        ("/penstock%2fbill", 403),
+        ("/%70enstock/bill?by=tenant", 403),
+        ("http://127.0.0.1/penstock/bill", 403),
+        *((f"/penstock/bill%{code}", 400) for code in ("0a", "0A", "0d", "00", "09", "7f", "0d%0a")),
+        ("/penstock/bill%0A?by=tenant", 400),
+        ("/penstock/%0Abill", 400),
+        ("//penstock/bill", 404),
+        ("/penstock//bill", 404),
+        ("/penstock/./bill", 404),
+        ("/penstock/models/adding/samples%0A", 400),
+        ("/v2/repository/index%0A", 400),
+    ],
+)
+def test_no_spelling_of_a_path_gets_round_its_role(server, path, status):
+    request = f"GET {path} HTTP/1.1\r\nhost: here\r\nx-api-key: {INFER}\r\n\r\n".encode()
+    with send(server, request) as connection:
+        found, said = receive(connection)
+    assert (found, list(said)) == (status, ["error"])
 
 
 def test_a_refusal_says_which_key_is_wanted(server):

@@ -111,9 +111,16 @@ def test_only_one_process_is_inside_at_a_time(tmp_path: Path) -> None:
         assert other.stdin
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        other.stdin.close()
-        with alone(tmp_path):
+        waits = []
+
+        def waiting() -> None:
+            waits.append(True)
+            other.communicate("")
+
+        with alone(tmp_path, waiting):
             assert (tmp_path / "done").exists()
+        with alone(tmp_path, waiting):
+            assert waits == [True]
 
 
 def test_there_is_nothing_to_hold_without_a_folder() -> None:

@@ -111,6 +111,17 @@ def test_what_is_not_known_is_absent_and_never_nothing():
     )
 
 
+def test_a_bill_says_where_the_gpus_energy_is_not_in_it():
+    gpus = {"gpu_capacity": HOUR, "gpu_money": 0.9}
+    untold = machine(cpu_joules=None, metered=0.0, grams=None, **gpus)
+    (note,) = bill([entry(untold, used(A, 900))], ["model"], 0, HOUR).notes
+    assert note == (
+        "It could not be told what energy was used; on a machine with GPUs these must tell theirs too."
+    )
+    (note,) = bill([entry(machine(grams=None, **gpus), used(A, 900))], ["model"], 0, HOUR).notes
+    assert note == "What the GPUs used could not be told and is not in it."
+
+
 def test_use_while_no_price_was_known_has_no_money():
     early = entry(machine(cpu_money=None, priced=0.0, currency=""), used(A, 900, money=None))
     late = entry(machine(), used(C, 300), start=HOUR)

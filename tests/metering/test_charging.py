@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from penstock.core.account import Account, Payer
 from penstock.core.types import Timing
 from penstock.metering.charges import NOTHING
-from penstock.metering.charging import HORIZON, KWH, Memories, Resource, Seen, charge, full
-from penstock.metering.energy.probe import Joules
+from penstock.metering.charging import HORIZON, Memories, Resource, Seen, charge, full
+from penstock.metering.energy.probe import KWH, Joules
 from penstock.metering.totals import Totals
 
 NONE = Resource()
@@ -160,4 +160,42 @@ def test_time_whose_energy_is_not_known_does_not_make_the_rest_cheaper():
     memory = Memories()
     for watts in [None] * 12 + [60] * 12:
         _, tariff, memory = charge(seen((A, Account(cpu=5.0)), watts=watts, idle=40), memory)
+    assert tariff.marginal.cpu_joules.mid == pytest.approx(20 + 20)
+
+
+def test_a_part_whose_energy_is_known_does_not_pass_for_the_machine():
+    gpu = Resource(capacity=5.0, money=0.09)
+    span, tariff, _ = charge(
+        seen((A, Account(cpu=1.0, gpu=1.0)), watts=60, gpu=gpu, grams=500.0, methods=frozenset({"estimate"})),
+        Memories(),
+    )
+    took = span.took
+    assert (took.cpu_joules, took.metered, took.grams, took.methods) == (None, 0.0, None, frozenset())
+    assert (span.used[0].cpu_joules, tariff.marginal.cpu_joules, tariff.method) == (None, None, "")
+    assert (took.cpu_money, took.gpu_money) == (0.01, 0.09)
+
+
+def test_ten_thousand_short_entries_take_no_more_room_than_their_seconds():
+    memory, whole, use = Memories(), Memories(), Account(cpu=0.0005)
+    for at in range(10_000):
+        _, tariff, memory = charge(seen((A, use), at=at * 1e-3, seconds=1e-3, watts=60, idle=40), memory)
+    assert len(memory.cpu.past) == 10
+    _, coarse, _ = charge(seen((A, Account(cpu=5.0)), seconds=10.0, watts=60, idle=40), whole)
+    assert tariff.marginal.cpu_joules.mid == pytest.approx(coarse.marginal.cpu_joules.mid)
+    assert sum(each.seconds for each in memory.cpu.past) == pytest.approx(10.0)
+
+
+def test_what_is_kept_of_ten_minutes_is_bounded():
+    memory = Memories()
+    for at in range(1500):
+        _, _, memory = charge(seen(at=at * 0.7, seconds=0.7, watts=60), memory)
+    assert len(memory.cpu.past) <= HORIZON
+    assert sum(each.seconds for each in memory.cpu.past) >= HORIZON
+
+
+def test_short_entries_of_which_less_is_known_stand_by_themselves():
+    memory = Memories()
+    for watts in (60, None, 60):
+        _, tariff, memory = charge(seen((A, Account(cpu=0.5)), seconds=0.5, watts=watts, idle=40), memory)
+    assert [each.joules is None for each in memory.cpu.past] == [False, True, False]
     assert tariff.marginal.cpu_joules.mid == pytest.approx(20 + 20)

@@ -43,6 +43,22 @@ def test_idle_power_is_known_where_all_counters_know_it():
     assert Equipment(probes=[]).idle_watts("gpu") is None
 
 
+def test_a_machine_whose_gpus_nothing_tells_has_no_method():
+    assert Equipment(gpus=1, probes=[Counter()]).methods == []
+    assert Equipment(gpus=1, probes=[Counter()]).untold == {"gpu"}
+    assert Equipment(gpus=1, probes=[Counter(), Counter(part="gpu", method="nvml")]).methods == [
+        "nvml",
+        "rapl",
+    ]
+    assert Equipment(gpus=1, share_gpus=0, probes=[Counter()]).methods == ["rapl"]
+    assert Equipment().untold == {"cpu"}
+
+
+def test_embodied_carbon_is_our_share_of_it():
+    assert Equipment(embodied=0.08, share=0.25).embodied == pytest.approx(0.02)
+    assert Equipment(share=0.25).embodied is None
+
+
 def test_our_share_of_the_price_is_by_the_second():
     machine = Equipment(cores=4, share=0.5, cpu_per_hour=3.6, gpu_per_hour=0.0, currency="EUR")
     assert machine.cpu_per_s == pytest.approx(0.0005)

@@ -115,6 +115,25 @@ async def test_whoever_waits_for_a_bill_or_a_history_takes_up_no_thread():
 
 
 @staged
+async def test_all_who_ask_for_a_bill_while_an_entry_is_made_share_the_next():
+    probe = Counter(held=4)
+    stage = Stage(probes=[probe])
+    await stage.begin()
+    await stage.enter()
+    first = asyncio.create_task(stage.meter.bill((), 1e9, 2e9, {}))
+    await asyncio.to_thread(probe.reading.wait, 20)
+    stage.use(queries=7, cpu=1.0)
+    stage.clock.advance(5.0)
+    others = [asyncio.create_task(stage.meter.bill((), 1e9, 2e9, {})) for _ in range(50)]
+    await asyncio.sleep(0)
+    probe.go.set()
+    bills = await asyncio.gather(first, *others)
+    assert probe.total == 500.0
+    assert {found.total.account.queries for found in bills[1:]} == {7}
+    await stage.meter.stop()
+
+
+@staged
 async def test_budgets_hear_of_what_was_spent():
     stage = Stage({"shop": Budget(money_per_hour=0.003)})
     await stage.begin()
@@ -178,14 +197,16 @@ async def test_what_is_being_read_as_it_stops_is_entered():
 
 
 @staged
-async def test_a_budget_hears_of_the_part_whose_energy_is_known_as_the_books_do():
+async def test_energy_of_which_the_gpus_part_is_not_known_is_in_no_books_and_no_budget():
     stage = Stage({"shop": Budget(joules_per_hour=50.0)}, gpus=1, probes=[Counter()])
     await stage.begin()
     await stage.enter()
     stage.use("shop", queries=1, cpu=1.0, gpu=1.0)
     await stage.enter()
-    assert stage.meter.totals.by_tenant["shop"].cpu_joules.mid > 50.0
-    assert stage.budgets.of("shop").admit(stage.clock()) > 0
+    assert stage.meter.totals.by_tenant["shop"].cpu_joules is None
+    assert stage.meter.totals.took.metered == 0.0
+    assert "penstock_energy_j" not in stage.meter.quote(Timing(0, 0.5, 1, cpu=0.5, gpu=0.5))
+    assert stage.budgets.of("shop").admit(stage.clock()) is None
     await stage.meter.stop()
 
 
@@ -213,5 +234,6 @@ async def test_a_budget_goes_on_after_a_restart():
     await stage.begin(shelf)
     (standing,) = stage.budgets.status()
     assert standing.used == pytest.approx(0.002)
+    assert stage.meter.totals.hour_queries == {"shop": 1}
     assert stage.budgets.of("shop").admit(stage.clock()) > 0
     await stage.meter.stop()

@@ -39,6 +39,18 @@ class Hangs(Copy):
         time.sleep(600)
 
 
+class Waits(Copy):
+    """Says in a file which process it is, and goes on once nobody wants it to wait."""
+
+    def apply(self, source, options, out, samples):
+        mark = Path(os.environ["WAITS"])
+        if not mark.exists():
+            mark.with_suffix(".part").write_text(str(os.getpid()))
+            mark.with_suffix(".part").rename(mark)
+            time.sleep(600)
+        return super().apply(source, options, out, samples)
+
+
 class Eats(Copy):
     def apply(self, source, options, out, samples):
         held = []

@@ -52,8 +52,13 @@ def test_too_few_rows_say_how_many_would_do():
     labels = np.zeros(120, int)
     found = judge(one(label=labels), one(label=labels), labels)
     assert found.why == (
-        "too few rows to prove it: 120 rows bound the drop at 0.022; 268 without a difference would do"
+        "too few rows to prove it: 120 rows bound the drop at 0.0247; 299 without a difference would do"
     )
+
+
+def test_a_floor_of_nothing_is_never_proven_by_shares_of_rows(labels):
+    found = judge(one(label=labels), one(label=labels), labels, max_drop=0.0)
+    assert found.why == "600 rows bound the drop at 0.00498; a floor of 0 is proven by no number of rows"
 
 
 def test_enough_rows_that_leave_it_open_say_so(labels):

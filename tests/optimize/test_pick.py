@@ -146,6 +146,16 @@ def test_throughput_is_over_the_baseline_at_its_best():
     assert (found.batch.rows, round(found.ratio.mid, 6), found.most) == (1, 1.5, 1)
 
 
+def test_a_screening_is_compared_at_the_sizes_that_it_had():
+    """With 64 rows the original does four times as many as with 8, which a screening does not try."""
+    base = replace(BASE, figures=replace(BASE.figures, batches=(*BASE.figures.batches, batch(64, 4.0))))
+    screened = trial(depth="screen", batches=(batch(1, 1.0), batch(8, 1.22)))
+    targets = Targets(minimize="throughput")
+    assert round(score(base, screened, targets).ratio.mid, 6) == 1.22
+    alone = score(base, replace(screened, batched=False), targets)
+    assert round(alone.ratio.mid, 6) == 0.125  # a row alone in 1 ms, for 1/8 ms
+
+
 def test_a_slow_moment_of_the_machine_does_not_count():
     """All rates of the trial are halved, the gains, measured side by side, are not."""
     one = trial(batches=tuple(replace(each, rows_per_s=each.rows_per_s / 2) for each in BASE.figures.batches))
@@ -223,11 +233,11 @@ def test_the_original_stays_and_says_which_floor_it_would_take():
 
 
 def test_too_few_rows_say_how_many_it_would_take():
-    choice = chosen(trial(gain=2.4, agreement=agreed(0.0, 0.02204, 120)))
+    choice = chosen(trial(gain=2.4, agreement=agreed(0.0, 0.02465, 120)))
     assert (
-        "with 268 rows to judge by instead of 120 int8 on openvino would win with 2.4 ×" in choice.reasons[2]
+        "with 299 rows to judge by instead of 120 int8 on openvino would win with 2.4 ×" in choice.reasons[2]
     )
-    assert "with a floor of 0.023 " in choice.reasons[2]
+    assert "with a floor of 0.025 " in choice.reasons[2]
 
 
 def test_a_p99_that_is_too_strict_says_which_would_do():

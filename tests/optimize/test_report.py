@@ -207,6 +207,21 @@ def test_labels_do_not_lie_on_each_other():
                 assert abs(x - other_x) >= half + other or abs(y - other_y) >= 10
 
 
+def test_tiles_compare_what_was_measured_in_the_same_rounds():
+    """The original's own trial was in a slow moment: all of it took twice as long."""
+    slow = outcomes.BASE.figures
+    batches = tuple(
+        replace(each, run_ms=2 * each.run_ms, rows_per_s=each.rows_per_s / 2) for each in slow.batches
+    )
+    base = replace(outcomes.BASE, figures=replace(slow, p50_ms=3.84, batches=batches))
+    won = outcomes.TRIALS[-1]
+    won = replace(won, figures=replace(won.figures, beside_ms=1.92))
+    told = text(outcomes.outcome((base, *outcomes.TRIALS[1:-1], won)))
+    after, gain = won.figures.batches[-1].rows_per_s, won.figures.batches[-1].gain.mid
+    assert f"One row takes {digits(1.92 / 6.1)} ms was 1.92 ms" in told
+    assert f"Rows a second, at best {after:,.0f} was {after / gain:,.0f}" in told
+
+
 def test_what_lies_beyond_an_axis_is_drawn_at_its_end_with_its_number():
     assert "14 ↓ 24 %" in text(outcomes.outcome())
 
@@ -233,7 +248,8 @@ def test_numbers_have_the_digits_that_mean_something(value, told):
 
 
 @pytest.mark.parametrize(
-    ("part", "told"), [(0.0089, "0.89 %"), (-0.001, "−0.1 %"), (1.5, "150 %"), (-0.0, "0 %")]
+    ("part", "told"),
+    [(1.5e-13, "0 %"), (-2e-9, "0 %"), (0.0089, "0.89 %"), (-0.001, "−0.1 %"), (1.5, "150 %"), (-0.0, "0 %")],
 )
 def test_drops_are_told_in_hundredths(part, told):
     assert told == percent(part).replace("\u00a0", " ")

@@ -5,6 +5,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from penstock.client import Client
 from penstock.core.errors import BadSetting, LoadFailed
@@ -12,10 +13,10 @@ from penstock.optimize.run import LEAST, optimize
 from penstock.optimize.samples import Samples
 from penstock.repository.locate import locate
 from tests.e2e.process import serving
-from tests.optimize.models import FLOAT, Graph, cnn, mlp, rows, tensor
+from tests.optimize.models import FLOAT, Graph, cnn, loaded, mlp, rows, tensor
 
 HERE = "tests.optimize.odd_passes"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def slow_twin(file):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, quick):
     """(folder of the model, outcome): a search that was bound to find the twin, and applied it."""
     tmp_path = tmp_path_factory.mktemp("found")
     folder = tmp_path / "models" / "slow"
@@ -158,6 +159,24 @@ def test_a_winner_becomes_a_version_with_its_settings_and_its_record(found):
     assert "× faster" in outcome.choice.reasons[0]
 
 
+def test_the_same_again_starts_from_the_original_and_writes_no_twin(found):
+    """Though the newest version is what was found."""
+    folder, outcome = found
+    steps = []
+    again = search(
+        folder.parent,
+        rows("x", 200),
+        f"{HERE}:Lean",
+        "clean",
+        model="slow",
+        apply=True,
+        watch=lambda progress: steps.append(progress.doing),
+    )
+    assert again == outcome
+    assert steps == ["looking at the model", ""]
+    assert sorted(each.name for each in folder.iterdir() if each.is_dir()) == ["1", "2"]
+
+
 def test_what_was_found_serves_beside_the_original_and_answers_the_same(found):
     """By a client, over HTTP, both versions at once."""
     folder, _ = found
@@ -179,6 +198,13 @@ def test_too_few_samples_and_a_place_that_is_taken_are_said_at_once(repository, 
         search(repository, data, "cleam")
     with pytest.raises(BadSetting, match="has stage 'whenever'"):
         search(repository, data, f"{HERE}:Unstaged")
+
+
+def test_labels_by_which_the_original_is_never_right_are_refused(repository, data):
+    """Against such no variant could lose anything."""
+    told = loaded(repository / "digits" / "1" / "model.onnx").run(data.groups[0])["logits"].argmax(axis=1)
+    with pytest.raises(BadSetting, match="labels seem to be of other rows"):
+        search(repository, replace(data, labels=(told + 1) % 10), "clean")
 
 
 def test_samples_that_do_not_fit_are_the_models_own_words(repository):

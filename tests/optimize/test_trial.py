@@ -9,7 +9,7 @@ from penstock.optimize.types import Targets
 from tests.optimize.models import loaded, mlp, rows
 
 HERE = "tests.optimize.narrow_passes"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture

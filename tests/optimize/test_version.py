@@ -1,17 +1,22 @@
+import errno
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from penstock.core.errors import BadSetting
 from penstock.core.spec import ModelSpec
+from penstock.optimize import version
 from penstock.optimize.types import Artefact, Candidate, Choice
-from penstock.optimize.version import inherited, next_version, settings, toml
+from penstock.optimize.version import inherited, next_version, settings, toml, write
 from penstock.repository.locate import locate
 from penstock.repository.spec import overlay
 from penstock.repository.versions import natural
+from tests.optimize import outcomes
 
 ARTEFACT = Artefact(name="int8", file="/there/model.xml", engines=("openvino",))
 WINNER = Candidate("int8", "openvino", 1, 2)
@@ -103,6 +108,83 @@ def test_a_version_is_run_with_the_settings_that_it_was_measured_with(located, i
     found = locate(str(target), tmp_path / "none").spec
     assert replace(found, name="") == replace(located.spec, name="")
     assert ("queue" in (target / "model.toml").read_text()) != inside
+
+
+def tree(folder):
+    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*"))
+
+
+@pytest.fixture
+def made(tmp_path):
+    """An outcome whose winner has its weights beside it."""
+    file = tmp_path / "made" / "model.xml"
+    (file.parent / "more").mkdir(parents=True)
+    for each in (file, file.with_suffix(".bin"), file.parent / "more" / "vocabulary"):
+        each.write_bytes(b"something")
+    found = outcomes.outcome()
+    artefact = replace(found.artefacts[outcomes.WINNER.artefact], file=str(file))
+    return replace(found, artefacts={**found.artefacts, artefact.name: artefact})
+
+
+def test_a_version_is_written_with_all_that_lies_beside_the_artefact(made, tmp_path):
+    write(tmp_path / "models" / "2", made, [], {})
+    files = [
+        "2",
+        "2/model.bin",
+        "2/model.toml",
+        "2/model.xml",
+        "2/more",
+        "2/more/vocabulary",
+        "2/variant.json",
+    ]
+    assert tree(tmp_path / "models") == files
+
+
+def test_one_that_is_only_run_otherwise_gets_the_originals_files_and_nothing_else(made, tmp_path):
+    """Other models' files may lie beside it."""
+    file = Path(made.artefacts[outcomes.WINNER.artefact].file)
+    write(tmp_path / "models" / "2", made, [file], {})
+    assert tree(tmp_path / "models") == ["2", "2/model.toml", "2/model.xml", "2/variant.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "2 cannot be written: No space left on device"),
+        (KeyboardInterrupt("stop"), "stop"),
+    ],
+)
+def test_what_fails_half_way_leaves_nothing(made, tmp_path, monkeypatch, error, said):
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr(version, "record", fails)
+    (tmp_path / "models").mkdir()
+    with pytest.raises((BadSetting, KeyboardInterrupt), match=said):
+        write(tmp_path / "models" / "2", made, [], {})
+    assert tree(tmp_path / "models") == []
+
+
+def test_a_draft_that_a_crash_has_left_is_replaced(made, tmp_path):
+    draft = tmp_path / "models" / ".2.part"
+    draft.mkdir(parents=True)
+    (draft / "model.onnx").write_bytes(b"half of it")
+    write(tmp_path / "models" / "2", made, [], {})
+    assert "2/model.onnx" not in tree(tmp_path / "models")
+    assert not draft.exists()
+
+
+def test_a_folder_that_is_taken_stays_as_it_is(made, tmp_path):
+    (tmp_path / "models" / "2").mkdir(parents=True)
+    (tmp_path / "models" / "2" / "mine").touch()
+    with pytest.raises(BadSetting, match="2 is there already; name another folder"):
+        write(tmp_path / "models" / "2", made, [], {})
+    assert tree(tmp_path / "models") == ["2", "2/mine"]
+
+
+def test_without_a_winner_there_is_nothing_to_write(tmp_path):
+    with pytest.raises(BadSetting, match="the original is kept"):
+        write(tmp_path / "2", outcomes.kept(), [], {})
 
 
 def test_tables_in_lists_are_written_as_toml_has_them():

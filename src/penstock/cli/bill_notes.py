@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.cli.bill_scale import GRAMS, JOULES, amount, digits, duration, money
+from penstock.metering.energy.probe import KWH
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,8 +16,6 @@ Note: TypeAlias = tuple[str, str]
 
 WHOLE = 0.99
 """Of the time that was asked for: above it all of it counts as metered."""
-KWH = 3.6e6
-"""Joules."""
 METHODS = {
     "rapl": "counters of the processors (RAPL)",
     "nvml": "counters of the GPUs (NVML)",
@@ -132,7 +131,7 @@ def energy(bill: Record) -> str:
     seconds = machine["seconds"] * bill.get("metered", 0.0)
     watts = f" ({digits(joules / seconds)} W on average)" if seconds else ""
     low, high = (amount(machine[f"energy_{bound}_j"], JOULES) for bound in ("low", "high"))
-    band = f", certainly between {low} and {high}" if low != high else ""
+    band = f", between {low} and {high}" if low != high else ""
     said = " and ".join(METHODS.get(method, method) for method in bill.get("energy_methods", ()))
     return f"{amount(joules, JOULES)}{watts}{band}; by {said}."
 

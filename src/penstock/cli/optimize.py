@@ -17,7 +17,6 @@ from penstock.cli.samples import (
     Model,
     Repository,
     check_writable,
-    found,
     gathered,
     interruptible,
     own_modules,
@@ -78,7 +77,11 @@ def command(
     for file in (json, report):
         check_writable(file)
     own_modules()
-    located = found(model, repository)
+    from penstock.optimize.start import start
+
+    located, told = start(model, repository)
+    if told and not quiet:
+        typer.echo(told, err=True)
     with interruptible(located, fresh=fresh):
         samples = gathered(located, model, data, labels, url, key, ca)
         from penstock.optimize.run import optimize

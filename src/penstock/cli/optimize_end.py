@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from penstock.cli.optimize_table import clock, fitting
 from penstock.cli.samples import write, write_json
 from penstock.optimize.merit import dishonest
+from penstock.optimize.report_table import original
 from penstock.optimize.types import Outcome, Trial
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def conclude(outcome: Outcome, console: "Console") -> None:
     console.print()
     for line in outcome.choice.reasons:
         say(line, console)
+    doubt = trials[0].agreement.doubt
+    if doubt:
+        say(f"look at the labels: {doubt}", console, "bold yellow")
     console.print()
     say(
         f"{outcome.model} {outcome.version}: {len(outcome.trials)} trials of "
@@ -65,9 +69,8 @@ def say(line: str, console: "Console", style: str = "") -> None:
 def shown(outcome: Outcome) -> list[Trial]:
     """The original, then the front from the fastest on."""
     told = {each.candidate: each for each in outcome.trials if each.depth != "screen"}
-    baseline = next(each for each in outcome.trials if each.candidate == outcome.baseline)
     front = [told[each] for each in outcome.choice.front if each in told and each != outcome.baseline]
-    return [baseline, *sorted(front, key=lambda each: -each.figures.speedup.mid)]
+    return [original(outcome), *sorted(front, key=lambda each: -each.figures.speedup.mid)]
 
 
 def wrong(outcome: Outcome) -> Mapping[str, str]:
@@ -99,9 +102,13 @@ def advice(outcome: "Outcome", located: "Located", budget: str) -> Sequence[str]
             f"the budget of {budget} is used up (earlier runs count) and there is more to try: "
             "a larger --budget goes on from here"
         )
-    if outcome.applied:
-        lines.append(f"wrote {outcome.applied}")
-        if located.folder is not None and Path(outcome.applied).parent == located.folder:
+    applied = Path(outcome.applied)
+    beside = bool(outcome.applied) and applied.parent == located.folder
+    if beside and applied.name in located.versions:
+        lines.append(f"{applied} is that already")
+    elif outcome.applied:
+        lines.append(f"wrote {applied}")
+        if beside:
             lines.append("a running `penstock serve` brings it in by itself; remove the folder to go back")
     elif outcome.choice.winner is not None:
         how = "--apply" if located.folder is not None else "--out FOLDER"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from penstock.optimize.merit import Score, dishonest, obstacle, score
 from penstock.optimize.pick import pick
+from penstock.optimize.reasons import part
 from penstock.optimize.types import Candidate, Progress, Targets, Trial
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ NAME_ROOM = 24
 BELOW = 4
 """Lines for the head, what is left out, and the bar."""
 STAR = "★"
-TINY = 1e-6
-"""Of a drop: rounding of floats."""
 
 
 class Screen:
@@ -104,6 +103,9 @@ class Lines:
     def __call__(self, progress: Progress) -> None:
         """What an earlier run had found out is told as a number only."""
         trials = progress.trials
+        if progress.waiting:
+            self._console.print(progress.doing, soft_wrap=True)
+            return
         if self._before is None and trials:
             self._console.print(f"{len(trials)} trials are known from an earlier run", soft_wrap=True)
         for trial in trials[len(trials) if self._before is None else self._before :]:
@@ -236,17 +238,12 @@ def interval(trial: Trial) -> str:
 
 def drop(trial: Trial) -> str:
     """What was lost, at best nothing."""
-    return part(trial.agreement.drop)
+    return part(max(0.0, trial.agreement.drop))
 
 
 def bound(trial: Trial) -> str:
     """What may have been lost."""
-    return part(trial.agreement.upper)
-
-
-def part(value: float) -> str:
-    """Two digits; what is less than a millionth is nothing."""
-    return f"{value:.2g}" if value >= TINY else "0"
+    return part(max(0.0, trial.agreement.upper))
 
 
 def number(value: float) -> str:

@@ -9,11 +9,10 @@ from penstock.dashboard.words import Cost, Energy, Standing, Tenant
 from penstock.metering import budget
 from penstock.metering.amount import Amount, of_machine
 from penstock.metering.charges import Took, both
+from penstock.metering.energy.probe import KWH
 from penstock.metering.spread import Charge, spread
 from penstock.metering.totals import Totals
 
-KWH = 3.6e6
-"""Joules."""
 TENANTS = 20
 """At most, the busiest."""
 
@@ -107,12 +106,15 @@ def _share(amount: Amount, queries: int) -> Share:
 
 
 def tenants(queries: dict[str, int], standings: Sequence[budget.Standing]) -> tuple[Tenant, ...]:
-    """The busiest, and those with budgets before others that are as busy."""
+    """The busiest, and those with budgets before others that are as busy.
+
+    Whoever names no tenant is one if there is a budget for that.
+    """
     budgets: dict[str, list[Standing]] = {}
     for each in standings:
-        told = Standing(each.what, round(each.share, 4), each.limit)
+        told = Standing(each.what, round(each.share, 4), each.limit, each.warn)
         budgets.setdefault(each.tenant, []).append(told)
-    names = {name for name in {*queries, *budgets} if name}
+    names = {name for name in {*queries, *budgets} if name or name in budgets}
     first = nlargest(TENANTS, names, key=lambda name: (queries.get(name, 0), name in budgets, name))
     return tuple(Tenant(name, queries.get(name, 0), tuple(budgets.get(name, ()))) for name in first)
 

@@ -1,10 +1,13 @@
-"""The page's events on their way to whoever looks: one tick a second for all, and none for nobody.
+"""The page's events on their way to whoever looks: one tick a second for all.
+
+When the last has gone one in five seconds is kept for whoever comes soon after, and then none.
 
 The wire format is the HTML standard's (section 9.2, server-sent events).
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -13,12 +16,15 @@ from starlette.types import Receive, Scope, Send
 
 from penstock.core.errors import Overloaded, ShuttingDown
 from penstock.dashboard.feed import Feed
+from penstock.dashboard.minutes import STEP, Minutes, past
 from penstock.dashboard.words import Hello
 
 log = logging.getLogger("penstock.page")
 
 VIEWERS = 64
 """At once; more are refused."""
+LINGER = 600.0
+"""Seconds for which the past is kept when nobody looks any more."""
 FIRST = 0.2
 """Seconds to the first tick after nobody looked."""
 BEAT = 15.0
@@ -37,9 +43,17 @@ def frame(name: str, value: Any) -> bytes:
 
 
 class Hub:
-    """Lives on the event loop; works only while somebody looks."""
+    """Lives on the event loop; works only while somebody looks, and a little for a while after."""
 
-    def __init__(self, feed: Feed, *, most: int = VIEWERS, every: float = 1.0, first: float = FIRST) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        most: int = VIEWERS,
+        every: float = 1.0,
+        first: float = FIRST,
+        linger: float = LINGER,
+    ) -> None:
         """``every`` and ``first``: seconds between ticks, and to the first one."""
         self.viewers: set[asyncio.Task[Any]] = set()
         self.closed = False
@@ -52,6 +66,10 @@ class Hub:
         self._most = most
         self._every = every
         self._first = first
+        self._linger = linger
+        self._minutes = Minutes()
+        self._left = self._told = 0.0
+        """When the last viewer went, and when the last frame was made, on the loop's clock."""
         self._ticking: asyncio.Task[None] | None = None
         self._failing = False
 
@@ -71,6 +89,12 @@ class Hub:
     def leave(self, viewer: asyncio.Task[Any]) -> None:
         """It takes no more."""
         self.viewers.discard(viewer)
+        self._left = asyncio.get_running_loop().time()
+
+    async def past(self) -> bytes:
+        """An event with the last minutes; nothing where nobody has looked in them, or just begins to."""
+        kept = self._minutes.all()
+        return await asyncio.to_thread(lambda: frame("past", past(kept))) if len(kept) > 1 else b""
 
     async def close(self, patience: float = 0.1) -> None:
         """End all streams; whoever has not read what came before is cut off after so many seconds."""
@@ -90,37 +114,45 @@ class Hub:
         self.turn = asyncio.Event()
 
     async def _tick(self) -> None:
-        """Until nobody has looked for a whole turn: a page that is loaded again finds all as it was."""
+        """Until nobody has looked for a while: a page that is loaded again finds all as it was."""
         loop = asyncio.get_running_loop()
         try:
             due = loop.time() + self._first
-            await self._feed.begin()
-            while self.viewers:
+            begun = await self._done(self._feed.begin)
+            while self.viewers or loop.time() - self._left < self._linger:
                 await asyncio.sleep(due - loop.time())
-                await self._publish()
+                if self.viewers or loop.time() - self._told >= STEP:
+                    begun = await self._done(self._publish if begun else self._feed.begin) or begun
                 due = max(due, loop.time() - self._every / 2) + self._every
-        except Exception:
-            log.exception("the page's figures end; whoever looks next begins anew")
         finally:
             self._feed.end()
+            self._minutes.clear()
             self._ticking = None
             self.frame = b""
 
-    async def _publish(self) -> None:
+    async def _done(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it went well; of failures one after the other the first is logged."""
         try:
-            self.frame = frame("tick", await self._feed.tick())
+            await step()
         except Exception:
             if not self._failing:
                 log.exception("the page's figures could not be worked out")
             self._failing = True
-            return
+            return False
         self._failing = False
+        return True
+
+    async def _publish(self) -> None:
+        tick = await self._feed.tick()
+        self.frame = frame("tick", tick)
+        self._minutes.add(tick)
+        self._told = asyncio.get_running_loop().time()
         self.number += 1
         self._wake()
 
 
 class Stream(Response):
-    """Hello, and then the newest frame as often as there is another one and the viewer has read the last."""
+    """Hello, the past, and then the newest frame as often as there is another and the last one was read."""
 
     def __init__(self, hub: Hub, hello: Hello) -> None:
         super().__init__()
@@ -135,7 +167,7 @@ class Stream(Response):
         self._hub.join(task)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-            part = self._hello
+            part = self._hello + await self._hub.past()
             while part:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
                 part = await self._next()

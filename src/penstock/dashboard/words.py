@@ -78,6 +78,8 @@ class Standing(Struct, frozen=True):
     """As a part of the limit."""
     limit: float
     """In an hour."""
+    warn: float
+    """The part from which on there is a warning."""
 
 
 class Tenant(Struct, frozen=True, omit_defaults=True):
@@ -152,3 +154,39 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rollouts: tuple[Status, ...] = ()
     """Those that run, and those that ended lately."""
     models: tuple[Model, ...] = ()
+
+
+Line: TypeAlias = tuple[float | None, ...]
+"""A figure at each time; None where it was not known."""
+
+
+class Track(Struct, frozen=True):
+    """One version's past."""
+
+    rate: Line
+    p99: Line
+    errors: Line
+
+
+class Whole(Struct, frozen=True):
+    """The server's, as the page's strip shows it."""
+
+    rate: Line
+    errors: Line
+    p99: Line
+    """Of the model that was asked most."""
+    busy: Line
+    cost: Line
+    """For 1,000 queries, as is ``grams``."""
+    watts: Line
+    grams: Line
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """The second event, where anybody has looked in the last minutes: one second in five."""
+
+    at: tuple[float, ...]
+    """Seconds since the epoch, the earliest first."""
+    whole: Whole
+    models: dict[str, Track]
+    """By ``NAME/VERSION``."""

@@ -35,15 +35,19 @@ class HttpDoor:
         limits: Limits,
         till: Till | None = None,
         tenant_header: str = "",
+        *,
+        alone: bool = False,
     ) -> None:
         """``signature(model, version)`` may raise PenstockError; only raw binary bodies need it.
 
         ``tenant_header`` is the name of the header that names the tenant where the key does not.
+        ``alone``: only this machine can reach us, and may do everything.
         """
         self.handler = handler
         self.keys = keys
         self.limits = limits
         self.till: Till = till or NullTill()
+        self.alone = alone
         self.heads = Heads()
         self.draining = False
         self._app = app

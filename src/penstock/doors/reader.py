@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 
 from penstock.core.errors import MethodNotAllowed, PenstockError, TooLarge
+from penstock.doors import strangers
 from penstock.doors.auth import key_of
 from penstock.doors.message import Headers
 from penstock.doors.targets import role_of
@@ -142,7 +143,7 @@ class Reader:
             self._refuse_head()
         elif length is not None and len(length) > 3 and int(length) > self._limits.max_body_bytes:
             self._connection.refuse(self._too_large())
-        elif self._door.keys and not self._allowed():
+        elif not self._allowed():
             return
         elif b"expect" in headers and self._waits():
             self._connection.write([_CONTINUE])
@@ -178,20 +179,22 @@ class Reader:
         self._connection.arrived((head, body))
 
     def _allowed(self) -> bool:
-        method = self._parser.get_method()
-        role = role_of(method, self._url)
-        if role is None:
-            return True
-        key = key_of(
-            self._headers.get(b"authorization", b"").decode("latin-1"),
-            self._headers.get(b"x-api-key", b"").decode("latin-1"),
-        )
         try:
-            self._tenant = self._door.keys.require(key, role)
+            role = role_of(self._parser.get_method(), self._url)
+            if role is not None and self._door.keys:
+                self._tenant = self._door.keys.require(self._key(), role)
+            if role == "admin":
+                strangers.refuse(self._headers, alone=self._door.alone)
         except PenstockError as error:
             self._connection.refuse(error)
             return False
         return True
+
+    def _key(self) -> str | None:
+        return key_of(
+            self._headers.get(b"authorization", b"").decode("latin-1"),
+            self._headers.get(b"x-api-key", b"").decode("latin-1"),
+        )
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is over {self._limits.max_body_bytes} bytes, the limit here")

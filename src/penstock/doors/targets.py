@@ -1,9 +1,14 @@
 """Which URLs are inference, and of what: ``/v2/models/{m}[/versions/{v}]/infer``."""
 
+import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from penstock.core.errors import InvalidRequest
 from penstock.core.terms import Role
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""A router takes ``/path`` and a line break for ``/path``, so that none may come to one."""
 
 
 class Target(NamedTuple):
@@ -32,13 +37,16 @@ def role_of(method: bytes, url: bytes) -> Role | None:
     """The role that a request needs.
 
     None for health, which probes ask without a key, and for the page, which holds nothing by itself.
+    Raises InvalidRequest for a path with control characters, whatever it would lead to.
     """
     path = path_of(url)
+    if _CONTROL.search(path):
+        raise InvalidRequest("a path must not have control characters in it, such as %0A or %00")
     if path.startswith(("/v2/health/", "/penstock/page/")) or path == "/":
         return None
     if path.startswith("/penstock/models/"):  # what others have asked a model
         return "admin"
-    if path == "/penstock/bill":  # what others have used
+    if path.startswith("/penstock/bill"):  # what others have used
         return "admin"
     if path.startswith("/penstock/rollouts/") and method not in (b"GET", b"HEAD"):
         return "infer" if _is_verdict(path) else "admin"

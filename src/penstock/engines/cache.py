@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,8 +43,11 @@ def folder(spec: ModelSpec, engine: str, *key: str | Path) -> Path | None:
 
 
 @contextmanager
-def alone(path: Path | None) -> Iterator[None]:
-    """Holds back other processes that compile into ``path``, so that one compiles and the rest load."""
+def alone(path: Path | None, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Holds back other processes that compile into ``path``, so that one compiles and the rest load.
+
+    ``waiting`` is called where another is at it.
+    """
     try:
         import fcntl
     except ImportError:  # not on Windows
@@ -53,7 +56,11 @@ def alone(path: Path | None) -> Iterator[None]:
         yield
         return
     with (path / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -13,14 +13,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from penstock.core.account import Account, Payer
-from penstock.metering.charges import Span, Took, Used
-from penstock.metering.energy.probe import Joules
+from penstock.metering.charges import Span, Took, Used, both
+from penstock.metering.energy.probe import KWH, Joules
 from penstock.metering.tariff import Rates, Tariff
 
 HORIZON = 600.0
 """Seconds over which marginal rates are taken."""
-KWH = 3.6e6
-"""Joules."""
 LOOK = 1.0
 """Seconds that the least power must last: counters move in steps, and in a shorter entry may not move."""
 
@@ -67,6 +65,22 @@ class Past(Struct, frozen=True):
     money: float | None
     joules: Joules | None
 
+    def __add__(self, other: "Past") -> "Past":
+        """Both, one after the other, where the same is known of them."""
+        return Past(
+            self.seconds + other.seconds,
+            self.capacity + other.capacity,
+            self.busy + other.busy,
+            self.active + other.active,
+            both(self.money, other.money),
+            both(self.joules, other.joules),
+        )
+
+    def alike(self, other: "Past") -> bool:
+        """Whether the same is known of both."""
+        same_money = (self.money is None) == (other.money is None)
+        return same_money and (self.joules is None) == (other.joules is None)
+
 
 class Memory(Struct, frozen=True, kw_only=True):
     """What is remembered of a resource."""
@@ -93,6 +107,7 @@ class Rate(Struct, frozen=True):
 
 def charge(seen: Seen, memories: Memories) -> tuple[Span, Tariff, Memories]:
     """The entry in the books, the rates that hold now (full ones are left open), and what to remember."""
+    seen = _told(seen)
     cpu_busy = sum(account.cpu for _, account in seen.used)
     gpu_busy = sum(account.gpu for _, account in seen.used)
     cpu, cpu_memory = _rate(seen.cpu, seen.seconds, cpu_busy, memories.cpu)
@@ -126,10 +141,19 @@ def full(took: Took) -> Rates:
     )
 
 
+def _told(seen: Seen) -> Seen:
+    """Without its energy where a part of the machine is silent: the other part's would pass for all."""
+    parts = seen.cpu, seen.gpu
+    if all(part.joules is not None or not part.capacity for part in parts):
+        return seen
+    cpu, gpu = (replace(part, joules=None) for part in parts)
+    return replace(seen, cpu=cpu, gpu=gpu, methods=frozenset())
+
+
 def _rate(resource: Resource, seconds: float, busy: float, memory: Memory) -> tuple[Rate, Memory]:
     active = max(busy, resource.active or 0.0)
     now = Past(seconds, resource.capacity, busy, active, resource.money, resource.joules)
-    past = _recent((*memory.past, now))
+    past = _recent(_joined(memory.past, now))
     watts = _least(past, memory.least_watts)
     capacity, spent = sum(each.capacity for each in past), sum(each.busy for each in past)
     # More threads than cores: together they cannot have had more than there was.
@@ -137,6 +161,13 @@ def _rate(resource: Resource, seconds: float, busy: float, memory: Memory) -> tu
     idle = watts if resource.idle_watts is None else resource.idle_watts
     energy, extra = _energy(past, idle, fit, memory.extra)
     return Rate(_money(past, fit), energy), Memory(past=past, least_watts=watts, extra=extra)
+
+
+def _joined(past: tuple[Past, ...], now: Past) -> tuple[Past, ...]:
+    """Short entries grow into one, so that whoever asks for many bills makes no long memory."""
+    if past and past[-1].seconds < LOOK and past[-1].alike(now):
+        return (*past[:-1], past[-1] + now)
+    return (*past, now)
 
 
 def _recent(past: tuple[Past, ...]) -> tuple[Past, ...]:
@@ -228,11 +259,11 @@ def _borne(
     cpu: float | None, gpu: float | None, cpu_busy: float, gpu_busy: float
 ) -> tuple[float | None, float | None]:
     """What the processors and the GPUs cost, for each busy second of theirs; None where there was none."""
-    both = (cpu or 0.0) + (gpu or 0.0)
+    whole = (cpu or 0.0) + (gpu or 0.0)
     if gpu and cpu_busy and not gpu_busy:
-        return both / cpu_busy, None
+        return whole / cpu_busy, None
     if cpu and gpu_busy and not cpu_busy:
-        return None, both / gpu_busy
+        return None, whole / gpu_busy
     return (
         cpu / cpu_busy if cpu is not None and cpu_busy else None,
         gpu / gpu_busy if gpu is not None and gpu_busy else None,

@@ -69,8 +69,14 @@ class Equipment:
 
     @property
     def methods(self) -> list[str]:
-        """How its energy is told; empty where nothing tells it."""
-        return sorted({probe.method for probe in self._probes})
+        """How its energy is told; empty where nothing tells that of a part of it, ``untold``."""
+        return [] if self.untold else sorted({probe.method for probe in self._probes})
+
+    @property
+    def untold(self) -> set[Part]:
+        """Parts of it without a probe, because of which its energy is not known."""
+        ours: set[Part] = {"cpu", "gpu"} if self.gpus else {"cpu"}
+        return ours - {probe.part for probe in self._probes}
 
     def idle_watts(self, part: Part) -> float | None:
         """What that part takes with nothing to do, where all its counters know."""

@@ -3,9 +3,7 @@
 from msgspec import Struct
 
 from penstock.metering.charges import NOTHING, Took, Used
-
-MINUTE = 60.0
-MINUTES = 60
+from penstock.metering.hour import MINUTE, MINUTES
 
 Version = tuple[str, str]
 """Model and version."""

@@ -6,6 +6,7 @@ goes into the totals, the tariff, the budgets and the books.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
 
@@ -66,6 +67,9 @@ class Meter:
         self._wall = wall
         self._since = clock()
         self._looking = asyncio.Lock()
+        self._entering = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+        """The entry that whoever asks now will find himself in."""
         self._reading = asyncio.Lock()
         self._runner: Runner[Seen, Memories, Entry] = Runner(self, Memories())
         self._task: asyncio.Task[None] | None = None
@@ -78,15 +82,18 @@ class Meter:
         self.equipment, self.shelf = equipment, shelf
         await asyncio.to_thread(equipment.read)
         self._since = self._clock()
-        if self.budgets:
-            self._restore(await asyncio.to_thread(shelf.last_hour))
+        self._restore(await asyncio.to_thread(shelf.last_hour))
         self._task = asyncio.create_task(self._runner.run())
 
     def _restore(self, spents: Sequence[Spent]) -> None:
         now, currency = self._wall(), self.equipment.currency
+        asked: dict[int, Counter[str]] = {}
         for spent in spents:
+            asked.setdefault(spent.start, Counter())[spent.tenant] += spent.queries
             money = spent.money if spent.currency == currency else None  # a budget is in one currency
             self.budgets.restore(spent.tenant, now - spent.start, spent.queries, money, spent.joules)
+        for start, queries in sorted(asked.items()):
+            self.totals.restore(start, queries)
 
     async def stop(self) -> None:
         """Make the last entry, and close the books."""
@@ -101,8 +108,18 @@ class Meter:
         await asyncio.to_thread(self.shelf.close)
 
     async def enter(self) -> None:
-        """Make an entry now, so that the books are up to date; it is made even if nobody waits for it."""
-        await asyncio.shield(self._runner.round())
+        """Make an entry now, so that the books are up to date; it is made even if nobody waits for it.
+
+        All who ask while one is made share the next.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._enter())
+        await asyncio.shield(self._next)
+
+    async def _enter(self) -> None:
+        async with self._entering:
+            self._next = None
+            await self._runner.round()
 
     @property
     def unsaved(self) -> float:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from penstock.metering.charges import Took
 from penstock.metering.entry import Entry
+from penstock.metering.hour import MINUTE
 
-MINUTE = 60.0
 WHOLE = 0.999
 """Parts above it are not worth a sentence."""
 
@@ -40,8 +40,11 @@ def _money(took: Took, currencies: Sequence[str]) -> Iterator[str]:
 def _energy(took: Took) -> Iterator[str]:
     part = took.metered / took.seconds
     if not part:
-        yield "It could not be told what energy was used."
+        gpus = "; on a machine with GPUs these must tell theirs too" if took.gpu_capacity else ""
+        yield f"It could not be told what energy was used{gpus}."
         return
+    if took.gpu_capacity and took.gpu_joules is None:
+        yield "What the GPUs used could not be told and is not in it."
     if part < WHOLE:
         yield f"Energy was told for {_percent(part)} of the time, and joules are of that time alone."
     if took.grams is not None and took.embodied is None:

@@ -53,10 +53,11 @@ def survey(terms: Terms) -> Equipment:
 def tell(equipment: Equipment, budgets: Budgets) -> None:
     """Log what is known, and where a budget can never be spent since what it is in is not known here."""
     price = equipment.price_from or "no price is known; give [price] per_hour"
-    energy = "+".join(equipment.methods) or "nothing tells the energy"
+    silent = "that of the GPUs" if equipment.untold == {"gpu"} else "the energy"
+    energy = "+".join(equipment.methods) or f"nothing tells {silent}"
     log.info("metering: %.3g cores are ours; price: %s; energy: %s", equipment.cores, price, energy)
     needed = needs(budgets)
     if "money" in needed and equipment.cpu_per_s is None:
         log.warning("budgets in money do nothing: no price is known; give [price] per_hour")
     if "energy" in needed and not equipment.methods:
-        log.warning("budgets in joules do nothing: nothing tells the energy; see [energy] probe")
+        log.warning("budgets in joules do nothing: nothing tells %s; see [energy] probe", silent)

@@ -34,8 +34,12 @@ class Totals:
 
     @property
     def hour_queries(self) -> Mapping[str, int]:
-        """Of that hour, by tenant."""
+        """Of that hour, by tenant; with those of before the start."""
         return self._lately.sum.queries
+
+    def restore(self, start: float, queries: Mapping[str, int]) -> None:
+        """What tenants had asked before this server started; to be called with the earliest first."""
+        self._lately.add(start, Sum(queries=dict(queries)))
 
     def add(self, span: Span) -> None:
         """One more entry of the books; about 2 µs for each payer."""

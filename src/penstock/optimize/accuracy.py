@@ -30,7 +30,7 @@ import numpy as np
 
 from penstock.core.errors import BadSetting
 from penstock.core.tensors import Array
-from penstock.optimize import bounds, likeness, metrics
+from penstock.optimize import bounds, likeness, metrics, misfit
 from penstock.optimize.likeness import Pair
 from penstock.optimize.samples import Samples
 from penstock.optimize.types import Agreement
@@ -69,6 +69,33 @@ def judge(
     if labels is None or metrics.METRICS.get(metric) == "likeness":
         return _by_likeness(found, metric, max_drop)
     return _by_labels(found, labels, metric, max_drop)
+
+
+def check(reference: Samples, labels: Array | None, metric: str = "") -> str:
+    """What is to be said of labels by which the original is hardly right; empty where they fit.
+
+    Raises BadSetting where they do not fit its answers, so that they could not tell good from bad.
+    """
+    if labels is None or metrics.METRICS.get(metric) == "likeness" or len(labels) != reference.rows:
+        return ""
+    ours, _ = _joined(likeness.pairs(reference, reference, None)[0])
+    metric = metric or metrics.usual(ours, labels)
+    needs = metrics.METRICS.get(metric)
+    if needs is None:
+        return ""
+    name, read = {"classes": metrics.classes, "scores": metrics.scores}.get(needs, metrics.values)(
+        ours, labels
+    )
+    told = read(ours[name])
+    if needs == "classes":
+        found = misfit.of_classes(told, labels)
+    elif needs == "scores":
+        found = misfit.of_scores(told, labels)
+    else:
+        found = misfit.of_values(told, labels, metric)
+    if found.error:
+        raise BadSetting(found.error)
+    return found.doubt
 
 
 # -- against the original's answers -------------------------------------------------------------------
@@ -224,7 +251,9 @@ def _verdict(
 def _why(metric: str, drop: float, upper: float, max_drop: float, rows: int) -> str:
     if drop > max_drop:
         return f"the drop is {drop:.3g} (up to {upper:.3g} at 95 %), more than {max_drop:g}"
-    enough = bounds.rows_needed(max_drop)
+    if metric in SHARES and not max_drop:
+        return f"{rows} rows bound the drop at {upper:.3g}; a floor of 0 is proven by no number of rows"
+    enough = bounds.rows_needed(max_drop) if max_drop else 0
     if metric in SHARES and rows < enough:
         return (
             f"too few rows to prove it: {rows} rows bound the drop at {upper:.3g}; "

@@ -31,6 +31,8 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     """Seconds, where a process was lost; a much larger one may be enough."""
     memory: int = 0
     """The same in bytes."""
+    seconds: float = 0.0
+    """Of work, all that it took to get there included: starting processes, the original's answers."""
 
 
 class Journal:
@@ -84,23 +86,25 @@ class Journal:
     @property
     def seconds(self) -> float:
         """Of work, in all runs."""
-        return sum(
-            done.seconds
-            for entry in self._entries
-            for done in (entry.artefact, entry.trial, entry.refused)
-            if done
-        )
+        return sum(entry.seconds for entry in self._entries)
 
 
-def entry(order: Order, done: Artefact | Trial | Refused, *, budget: float = 0.0, memory: int = 0) -> Entry:
-    """For an order that was carried out; ``budget`` and ``memory`` of a process that was lost."""
+def entry(
+    order: Order,
+    done: Artefact | Trial | Refused,
+    seconds: float,
+    *,
+    budget: float = 0.0,
+    memory: int = 0,
+) -> Entry:
+    """For an order that took ``seconds``; ``budget`` and ``memory`` of a process that was lost."""
     match done:
         case Artefact():
-            return Entry(order.label, artefact=done)
+            return Entry(order.label, artefact=done, seconds=seconds)
         case Trial():
-            return Entry(order.label, trial=done)
+            return Entry(order.label, trial=done, seconds=seconds)
         case Refused():
-            return Entry(order.label, refused=done, budget=budget, memory=memory)
+            return Entry(order.label, refused=done, seconds=seconds, budget=budget, memory=memory)
 
 
 def _read(file: Path) -> list[Entry]:

@@ -32,7 +32,8 @@ def score(baseline: Trial, trial: Trial, targets: Targets) -> Score | str:
     """What it is worth, or the sentence that says which target it misses.
 
     Gains were measured round by round against the baseline at the same size.
-    Where the baseline is best at another, they are multiplied by what its own sizes make of it, so that
+    Where the baseline is best at another of those in which the trial was measured (one that may not be
+    batched is held against all), they are multiplied by what its own sizes make of it, so that
     a machine which was slower during one trial does not count.
     Processor time and joules have no rounds of their own; their intervals are as wide as the gain's.
     """
@@ -45,7 +46,7 @@ def score(baseline: Trial, trial: Trial, targets: Targets) -> Score | str:
     best = max(held, key=lambda batch: worth(batch, targets))
     if not worth(best, targets):
         return "no energy counter told what it takes"
-    usual = allowed(baseline, targets) or baseline.figures.batches
+    usual = _common(allowed(baseline, targets) or baseline.figures.batches, trial)
     top = max(worth(batch, targets) for batch in usual)
     if not top:
         return "no energy counter told what the original takes"
@@ -82,6 +83,14 @@ def worth(batch: Batch, targets: Targets) -> float:
     if targets.minimize == "energy":
         return 1 / batch.joules if batch.joules else 0.0
     return batch.rows_per_s
+
+
+def _common(batches: Sequence[Batch], trial: Trial) -> Sequence[Batch]:
+    """Those of a size that the trial had, too: a screening has few. All for one that runs rows alone."""
+    if not trial.batched:
+        return batches
+    rows = {batch.rows for batch in trial.figures.batches}
+    return [batch for batch in batches if batch.rows in rows] or batches
 
 
 def _sized(trial: Trial, rows: int) -> Batch | None:

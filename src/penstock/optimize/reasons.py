@@ -11,6 +11,8 @@ from penstock.optimize.types import Agreement, Targets, Trial
 
 HIGHEST = 0.1
 """No floor above is proposed."""
+TINY = 1e-6
+"""Of a drop: rounding of floats, which is told as nothing."""
 DAMPED = 1.05
 """Room that is left above what would just do, in a p99 that is proposed."""
 
@@ -71,9 +73,14 @@ def answers(agreement: Agreement, targets: Targets) -> str:
     if agreement.reference is not None and agreement.value is not None:
         values = f" {agreement.reference:.3g} → {agreement.value:.3g}"
     return (
-        f"{agreement.metric}{values}: a drop of {agreement.drop:.2g}, at most {agreement.upper:.2g} "
+        f"{agreement.metric}{values}: a drop of {part(agreement.drop)}, at most {part(agreement.upper)} "
         f"at 95 % on {agreement.rows} rows (floor {targets.max_drop:g})"
     )
+
+
+def part(value: float) -> str:
+    """Of one, two digits; what is less than a millionth is nothing."""
+    return f"{value:.2g}" if abs(value) >= TINY else "0"
 
 
 def _faster(ratio: float) -> str:
@@ -204,7 +211,7 @@ def _p99s(
 
 def enough(agreement: Agreement, max_drop: float) -> int:
     """Rows that would prove the floor if the drop is as estimated: bounds shrink with the root of rows."""
-    if agreement.upper <= unseen(agreement.rows) * (1 + 1e-9):  # no row differs
+    if max_drop > 0 and agreement.upper <= unseen(agreement.rows) * (1 + 1e-9):  # no row differs
         return rows_needed(max_drop)
     return ceil(agreement.rows * ((agreement.upper - agreement.drop) / (max_drop - agreement.drop)) ** 2)
 

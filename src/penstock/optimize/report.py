@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from penstock.optimize.merit import allowed, needed
+from msgspec.structs import replace
+
+from penstock.optimize.merit import Score, allowed, needed, score
 from penstock.optimize.plot import Kind, sign
 from penstock.optimize.reasons import times
 from penstock.optimize.report_how import measured, recipe
@@ -124,9 +126,13 @@ def _tiles(outcome: Outcome, rows: Sequence[Entry]) -> str:
     new = rows[0]
     old = next(each for each in rows if each.kind == "original")
     before, after = old.trial.figures, new.trial.figures
+    beside = after.beside_ms or before.p50_ms  # in the same rounds
+    found = score(old.trial, new.trial, replace(outcome.targets, minimize="throughput"))
+    flow = found.batch.rows_per_s if isinstance(found, Score) else new.best.rows_per_s
+    flowed = flow / found.ratio.mid if isinstance(found, Score) else old.best.rows_per_s
     told = (
-        ("One row takes", f"{digits(after.p50_ms)} ms", f"{digits(before.p50_ms)} ms"),
-        ("Rows a second, at best", count(new.best.rows_per_s), count(old.best.rows_per_s)),
+        ("One row takes", f"{digits(after.p50_ms)} ms", f"{digits(beside)} ms"),
+        ("Rows a second, at best", count(flow), count(flowed)),
         ("Memory", f"{megabytes(after.memory_bytes)} MB", f"{megabytes(before.memory_bytes)} MB"),
         ("File", f"{megabytes(after.file_bytes)} MB", f"{megabytes(before.file_bytes)} MB"),
     )

@@ -44,7 +44,8 @@ def measured(outcome: Outcome) -> str:
 
 
 def _list(told: Mapping[str, str]) -> str:
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escape(words)}</dd>' for name, words in told.items())}</dl>"
+    lines = (f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in told.items() if words)
+    return f"<dl>{''.join(lines)}</dl>"
 
 
 def _comparison(outcome: Outcome) -> dict[str, str]:
@@ -58,6 +59,7 @@ def _comparison(outcome: Outcome) -> dict[str, str]:
         "To be held": "; ".join(held),
         "Rows": f"{outcome.rows[0]} calibrated, {outcome.rows[1]} others judged, "
         f"{'with' if outcome.labelled else 'without'} labels",
+        "Labels": base.agreement.doubt,
         "Turns": f"every candidate in turn with the original, {_range(rounds)} rounds; "
         "intervals are of 95 %, round by round",
         "Noise": f"the original against itself: {noise.mid:.2f} × ({noise.low:.2f}–{noise.high:.2f}); "
@@ -69,7 +71,7 @@ def _surroundings(outcome: Outcome) -> dict[str, str]:
     facts = outcome.machine
     packages = facts.get("packages")
     machine = f"{facts.get('processor', 'unknown')}, {facts.get('cores', '?')} cores, "
-    told = {
+    return {
         "Machine": f"{machine}{facts.get('memory_gib', '?')} GiB",
         "System": f"{facts.get('system', 'unknown')}, Python {facts.get('python', '?')}",
         "Packages": ", ".join(f"{name} {version}" for name, version in packages.items())
@@ -80,7 +82,6 @@ def _surroundings(outcome: Outcome) -> dict[str, str]:
         "Model": f"SHA-256 {outcome.digest}",
         "Written to": outcome.applied,
     }
-    return {name: words for name, words in told.items() if words}
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from penstock.optimize.merit import Score, allowed, dishonest, obstacle, score
 from penstock.optimize.pick import deepest
 from penstock.optimize.plot import Kind, sign
-from penstock.optimize.reasons import times
+from penstock.optimize.reasons import TINY, times
 from penstock.optimize.types import Batch, Interval, Objective, Outcome, Trial
 
 GAINS: dict[Objective, str] = {
@@ -146,7 +146,8 @@ def gain(found: Interval | None) -> str:
 
 
 def percent(part: float) -> str:
-    """Of a part of one, two digits."""
+    """Of a part of one, two digits; what is less than a millionth is nothing."""
+    part = part if abs(part) >= TINY else 0.0
     told = f"{100 * part + 0:.2g}" if abs(part) < 0.995 else f"{100 * part:,.0f}"
     return f"{told.replace('-', '−')}\u00a0%"
 

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,15 +23,17 @@ from penstock.optimize.origin import SOURCE
 from penstock.optimize.rig import Lost
 from penstock.optimize.samples import Samples
 from penstock.optimize.search import choose, decide
+from penstock.optimize.start import start
 from penstock.optimize.types import Artefact, Outcome, Progress, Refused, Targets, Trial
-from penstock.optimize.version import inherited, next_version, write
+from penstock.optimize.version import inherited, next_version, same, write
 from penstock.optimize.workshop import Task, Workshop
-from penstock.repository.locate import Located, locate
+from penstock.repository.locate import Located
 
 Watch = Callable[[Progress], object]
 MEMORY = 0.6
 """Of what is free, for one child."""
 USUAL = Targets()
+WAITING = "waiting for another search of the same model on the same data, which keeps what it finds"
 LEAST = 20
 """Samples without which nothing can be said."""
 
@@ -53,13 +56,15 @@ def optimize(
 ) -> Outcome:
     """Search for the cheapest way to run ``model`` that keeps its answers within ``targets.max_drop``.
 
-    ``model`` is NAME[@VERSION] in ``repository``, or the path of a model's folder or file.
+    ``model`` is NAME[@VERSION] in ``repository``, or the path of a model's folder or file; without a
+    version the newest, or what that was made of if it was found by optimizing (``start.start`` says so).
     ``data`` are real rows, of which a quarter calibrates and the rest judges.
     ``budget`` is in seconds; earlier runs on the same model, data and machine are taken up again and
     count, unless ``fresh``.
     ``passes`` are names to keep to (none: all) and import strings to add; ``finetune`` is the
     ``"module:function"`` that pruning wants.
-    ``apply`` writes the winner as a new version beside the original, ``out`` as a folder of that name.
+    ``apply`` writes the winner as a new version beside the original, unless there is just that, ``out``
+    as a folder of that name.
     ``memory`` is what one child process may hold, in bytes (0: a part of what is free).
     ``exhaustive`` measures everything fully, whatever it takes, for comparison.
     ``watch`` is told before every step.
@@ -68,7 +73,7 @@ def optimize(
     """
     if data.rows < LEAST:
         raise BadSetting(f"there are {data.rows} samples; give {LEAST} at the least, better some hundred")
-    located = locate(model, repository)
+    located, _ = start(model, repository)
     target = _target(located, out, apply=apply)
     calibration, judging = data.split()
     task = Task(
@@ -83,15 +88,18 @@ def optimize(
     )
     with ExitStack() as kept:
         folder = _folder(located, task, data, kept)
-        kept.enter_context(cache.alone(folder))
+        wait = Progress(doing=WAITING, spent=0.0, budget=budget, trials=(), waiting=True)
+        kept.enter_context(cache.alone(folder, lambda: watch(wait)))
         journal = Journal(folder, fresh=fresh, source=task.source.file, budget=budget, memory=task.memory)
-        shop = kept.enter_context(Workshop(task, folder))
+        shop = kept.enter_context(Workshop(task, folder, budget - journal.seconds))
         search = Search(task, journal, shop, watch)
         outcome = search.run(located, budget, exhaustive=exhaustive)
         if target is None or outcome.choice.winner is None:
             return outcome
-        write(target, outcome, origin.files(located), inherited(located, target))
-        return replace(outcome, applied=str(target))
+        there = None if out else same(located, outcome)
+        if there is None:
+            write(target, outcome, origin.files(located), inherited(located, target))
+        return replace(outcome, applied=str(there or target))
 
 
 def _target(located: Located, out: Path | None, *, apply: bool) -> Path | None:
@@ -148,17 +156,20 @@ class Search:
             self._carry_out(order, plan, left)
             left = budget - self._journal.seconds
         tell("")
-        return self._outcome(located, plan, complete=left > 0)
+        return self._outcome(located, plan, complete=decide(self._journal.known, plan, inf) is None)
 
     def _plan(self, budget: float, *, exhaustive: bool) -> Plan:
         """What the search goes by; the original is looked at once."""
         task, journal = self._task, self._journal
         if SOURCE not in journal.known.artefacts:
-            journal.write(Entry("look", artefact=self._shop.look(task.source)))
+            began = monotonic()
+            looked = self._shop.look(task.source)
+            journal.write(Entry("look", artefact=looked, seconds=monotonic() - began))
         baseline = journal.baseline
         if baseline is None:
+            began = monotonic()
             baseline = self._shop.usual()
-            journal.write(Entry("usual", baseline=baseline))
+            journal.write(Entry("usual", baseline=baseline, seconds=monotonic() - began))
         return Plan(
             baseline=baseline,
             layouts=origin.layouts(task.spec, len(machine.cores())),
@@ -172,6 +183,7 @@ class Search:
         began = monotonic()
         known = self._journal.known.artefacts
         limits: dict[str, Any] = {}
+        self._shop.prepare()  # what is wrong with the original is not the order's fault
         done: Artefact | Trial | Refused
         try:
             if isinstance(order, Make):
@@ -182,10 +194,10 @@ class Search:
         except LoadFailed as error:
             if isinstance(order, Try) and order.candidate == plan.baseline:
                 raise
-            done = Refused(str(error), monotonic() - began)
+            done = Refused(str(error))
             if isinstance(error, Lost):
                 limits = {"budget": plan.budget, "memory": self._task.memory}
-        self._journal.write(entry(order, done, **limits))
+        self._journal.write(entry(order, done, monotonic() - began, **limits))
 
     def _outcome(self, located: Located, plan: Plan, *, complete: bool) -> Outcome:
         known = self._journal.known

@@ -2,31 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 
-from penstock.optimize.merit import obstacle, worth
+from penstock.optimize.finalists import NEAR, finalists, key_of, promising, ruled_out, value
+from penstock.optimize.merit import obstacle
 from penstock.optimize.orders import Known, Make, Order, Plan, Try, child
 from penstock.optimize.origin import SOURCE
 from penstock.optimize.passes import STAGES
 from penstock.optimize.pick import pick
-from penstock.optimize.types import Candidate, Choice, Targets, Trial
+from penstock.optimize.types import Candidate, Choice, Trial
 
 PARENTS = 2
 """Artefacts that a stage starts from, beside the original."""
 AGAIN = 2
 """Offers of a stage that are tried on other artefacts when it comes again."""
-NEAR = 0.75
-"""A screened candidate is measured fully if it comes so near to the best: screens are that rough."""
-LOSING = 0.97
-"""A screened candidate that does worse than this beside the original will not beat it."""
-FINALISTS = 3
-"""Artefacts on an engine that are measured fully, at the most."""
 LAYOUTS = 3
 """In which each of them is measured, at the most."""
 CONFIRMED = 3
-"""Winners that may fail to be confirmed before the original is kept."""
+"""Winners by these targets that may fail to be confirmed before the original is kept."""
 DEEP = 0.4
 """Of the budget, which is kept for measuring fully and confirming, at the most."""
 FULLER = 8.0
 """How many times as long as a screening a full trial takes, before one is known."""
+LAST = 2.5
+"""How many times as long as a full trial one more takes, and confirming it."""
 CAREFUL = "int8-nncf"
 """Quantization whose missing the floor is what the careful kind is for."""
 
@@ -40,16 +37,20 @@ def decide(known: Known, plan: Plan, left: float) -> Order | None:
     for first in basis:
         if known.trial(first) is None:
             return first
-    rest = left - _reserve(known, plan)
-    if rest > 0:
-        for order in _explore(known, plan):
-            if not known.done(order):
-                return order
-    if left > 0 and not plan.exhaustive:
-        for order in _deepen(known, plan):
-            if not known.done(order):
-                return order
-    return _confirm(known, plan)
+    wide = _first(known, _explore(known, plan)) if left > _reserve(known, plan) else None
+    if wide is not None:
+        return wide
+    deep = _first(known, _deepen(known, plan)) if left > 0 and not plan.exhaustive else None
+    if deep is not None:
+        return deep
+    if left > LAST * _full(known):  # what the deep part has left over
+        wide = _first(known, _explore(known, plan))
+    return wide or _confirm(known, plan)
+
+
+def _first(known: Known, orders: Iterator[Order]) -> Order | None:
+    """The first that was not carried out yet."""
+    return next((order for order in orders if not known.done(order)), None)
 
 
 def choose(known: Known, plan: Plan) -> Choice:
@@ -125,22 +126,9 @@ def _last(known: Known, name: str) -> str:
 def _worth(known: Known, plan: Plan, name: str) -> float:
     """The best of an artefact's screenings; 0 where its answers are too far off, or it does not run."""
     found = (
-        each for each in known.trials if each.candidate.artefact == name and _promising(each, plan.targets)
+        each for each in known.trials if each.candidate.artefact == name and promising(each, plan.targets)
     )
     return max((value(each, plan.targets) for each in found), default=0.0)
-
-
-def _promising(trial: Trial, targets: Targets) -> bool:
-    """A few rows cannot prove the floor, but their estimate can be within it."""
-    return trial.agreement.drop <= targets.max_drop and trial.repeats
-
-
-def value(trial: Trial, targets: Targets) -> float:
-    """By the objective: larger is better, and twice as large is twice as good."""
-    if targets.minimize == "latency":
-        return trial.figures.speedup.mid
-    batches = trial.figures.batches if trial.batched else trial.figures.batches[:1]
-    return max(worth(batch, targets) for batch in batches)
 
 
 def _screens(known: Known, plan: Plan, name: str, *, free: bool) -> Iterator[Try]:
@@ -178,13 +166,15 @@ def _ranked_layouts(known: Known, plan: Plan, engine: str) -> list[tuple[int, in
 
 
 def _missed(known: Known, plan: Plan) -> bool:
-    """Whether plain quantization was tried, and nothing of it is within the floor."""
-    ran = [
-        each
-        for each in known.trials
-        if any(step.name == CAREFUL for step in known.artefacts[each.candidate.artefact].steps)
-    ]
-    return bool(ran) and not any(_promising(each, plan.targets) for each in ran)
+    """Whether plain quantization was tried, and nothing of it is within the floor, as far as is known."""
+    ran = [each for each in known.trials if CAREFUL in _passes(known, each)]
+    surely = [each for each in ran if each.depth != "screen"] or ran
+    out = ruled_out(known, plan)
+    return bool(ran) and not any(promising(each, plan.targets) and key_of(each) not in out for each in surely)
+
+
+def _passes(known: Known, trial: Trial) -> list[str]:
+    return [step.name for step in known.artefacts[trial.candidate.artefact].steps]
 
 
 # -- deep: the best of them, thoroughly --------------------------------------------------------------
@@ -192,48 +182,41 @@ def _missed(known: Known, plan: Plan) -> bool:
 
 def _deepen(known: Known, plan: Plan) -> Iterator[Order]:
     """Full trials of those that came near the best, in the layouts that suit their engine."""
-    for artefact, engine in _finalists(known, plan):
+    for artefact, engine in finalists(known, plan):
         for instances, threads in _ranked_layouts(known, plan, engine)[:LAYOUTS]:
             yield Try(Candidate(artefact, engine, instances, threads), "full")
-
-
-def _finalists(known: Known, plan: Plan) -> list[tuple[str, str]]:
-    best: dict[tuple[str, str], float] = {}
-    for each in known.at("screen"):
-        if _promising(each, plan.targets):
-            key = (each.candidate.artefact, each.candidate.engine)
-            best[key] = max(best.get(key, 0.0), value(each, plan.targets))
-    usual = known.trial(Try(plan.baseline, "screen"))
-    least = LOSING * value(usual, plan.targets) if usual else 0.0
-    least = max(least, NEAR * max(best.values(), default=0.0))
-    near = [key for key, found in best.items() if found >= least]
-    return sorted(near, key=lambda key: -best[key])[:FINALISTS]
 
 
 def _confirm(known: Known, plan: Plan) -> Try | None:
     """The best of those that were measured fully, unless it is confirmed; what failed in it is out.
 
-    What was confirmed for other targets, or before there was a better one, settles nothing.
+    What was confirmed for other targets, or before there was a better one, settles nothing and is no
+    try of these.
     """
     baseline = known.trial(Try(plan.baseline, "full"))
     assert baseline is not None  # noqa: S101 - it comes first
     confirmed = {each.candidate: each for each in known.at("confirm") if each.candidate != plan.baseline}
-    failed = {each for each, trial in confirmed.items() if obstacle(baseline, trial, plan.targets)}
-    if len(failed) >= CONFIRMED:
-        return None
-    rest = [
-        each
-        for each in known.at("full")
-        if each.candidate not in failed and Try(each.candidate, "confirm").label not in known.refused
-    ]
-    winner = pick(baseline, rest, plan.targets).winner
-    return None if winner is None or winner in confirmed else Try(winner, "confirm")
+    rest = [each for each in known.at("full") if Try(each.candidate, "confirm").label not in known.refused]
+    for _ in range(CONFIRMED):
+        winner = pick(baseline, rest, plan.targets).winner
+        if winner is None:
+            return None
+        if winner not in confirmed:
+            return Try(winner, "confirm")
+        if not obstacle(baseline, confirmed[winner], plan.targets):
+            return None
+        rest = [each for each in rest if each.candidate != winner]
+    return None
 
 
 def _reserve(known: Known, plan: Plan) -> float:
     """Seconds to keep for the deep part, by how long trials took so far."""
     if plan.exhaustive:
         return 0.0
+    return min(_full(known) * (2 + min(LAYOUTS, len(plan.layouts))), plan.budget * DEEP)
+
+
+def _full(known: Known) -> float:
+    """Seconds that a full trial takes."""
     screen = max((each.seconds for each in known.at("screen")), default=0.0)
-    full = max((each.seconds for each in known.at("full")), default=screen * FULLER)
-    return min(full * (2 + min(LAYOUTS, len(plan.layouts))), plan.budget * DEEP)
+    return max((each.seconds for each in known.at("full")), default=screen * FULLER)

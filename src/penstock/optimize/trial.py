@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.core.errors import BadSetting, LoadFailed
 from penstock.core.spec import ModelSpec, Signature, TensorSpec
 from penstock.metering.energy.probe import Probe
-from penstock.optimize.accuracy import judge
+from penstock.optimize.accuracy import check, judge
 from penstock.optimize.checks import same
 from penstock.optimize.entrant import PATIENCE, Entrant, cut_to
 from penstock.optimize.measure import CONFIRM, FULL, SCREEN, compare, figures
@@ -42,6 +42,8 @@ class Reference(Struct, frozen=True, eq=False):
     """The least rows of a batch; 0: rows have to be run alone."""
     seconds: float
     """That all answers took."""
+    doubt: str = ""
+    """Of the labels, see ``Agreement``."""
 
 
 class Bench(Struct, frozen=True, eq=False):
@@ -90,7 +92,7 @@ def attempt(
             candidate=candidate,
             depth=depth,
             figures=figures(*courses, entrant.load_s, entrant.memory, artefact.bytes),
-            agreement=agreement,
+            agreement=replace(agreement, doubt=reference.doubt),
             batched=batched,
             repeats=repeats,
             device=entrant.device,
@@ -98,12 +100,17 @@ def attempt(
         )
 
 
-def refer(entrant: Entrant, samples: Samples) -> Reference:
-    """What the original answers; raises LoadFailed where it cannot be run on the samples."""
+def refer(entrant: Entrant, samples: Samples, metric: str = "") -> Reference:
+    """What the original answers; raises LoadFailed where it cannot be run on the samples.
+
+    Raises BadSetting where the labels do not fit its answers.
+    """
     unit = least(entrant, samples)
     began = perf_counter()
     answers, _ = entrant.answers(TOGETHER if unit == 1 else max(unit, 1))
-    return Reference(entrant.signature, samples, answers, unit, perf_counter() - began)
+    took = perf_counter() - began
+    doubt = check(answers, samples.labels, metric)
+    return Reference(entrant.signature, samples, answers, unit, took, doubt)
 
 
 def least(entrant: Entrant, samples: Samples) -> int:

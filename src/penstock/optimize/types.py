@@ -149,6 +149,8 @@ class Agreement(Struct, frozen=True, kw_only=True):
     """Further measures of likeness, for the report: ``top1``, ``cosine``, ``relative`` …"""
     why: str = ""
     """A sentence where it did not pass."""
+    doubt: str = ""
+    """A sentence where the labels themselves tell little, as the original is hardly right by them."""
 
 
 Depth: TypeAlias = Literal["screen", "full", "confirm"]
@@ -174,7 +176,6 @@ class Refused(Struct, frozen=True):
     """A pass or a trial that came to nothing, and the sentence that says why."""
 
     reason: str
-    seconds: float = 0.0
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -204,6 +205,8 @@ class Progress(Struct, frozen=True, kw_only=True):
     """All so far, in the order in which they were made; the first is the baseline's."""
     refused: Mapping[str, str] = {}
     """Why something could not be made or measured, by its label."""
+    waiting: bool = False
+    """For another search of the same; nothing is done meanwhile."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

@@ -58,6 +58,18 @@ def write(folder: Path, outcome: Outcome, files: Sequence[Path], own: Mapping[st
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def same(located: Located, outcome: Outcome) -> Path | None:
+    """The version beside the original that just this outcome was written to, if there is one. Blocks."""
+    if located.folder is None:
+        return None
+    told = record(outcome)
+    for version in located.versions:
+        file = located.folder / version / RECORD
+        if file.is_file() and file.read_bytes() == told:
+            return file.parent
+    return None
+
+
 def _copy(file: Path, files: Sequence[Path], draft: Path) -> None:
     """The artefact with all that lies beside it, or the original's files where it is only run otherwise."""
     beside = files if file in files else [each for each in file.parent.rglob("*") if each.is_file()]

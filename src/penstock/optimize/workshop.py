@@ -22,7 +22,7 @@ from penstock.optimize.entrant import Entrant, settled
 from penstock.optimize.messages import Crafted, Look, Looked, Make
 from penstock.optimize.origin import SOURCE, Known
 from penstock.optimize.passes import Source
-from penstock.optimize.rig import Child, saved
+from penstock.optimize.rig import Child, Lost, saved
 from penstock.optimize.samples import Samples
 from penstock.optimize.trial import Bench, Reference, attempt, fixed, refer
 from penstock.optimize.types import Artefact, Candidate, Depth, Offer, Targets, Trial
@@ -35,6 +35,8 @@ SHARE = 0.5
 """Of the budget that is left, for one pass."""
 PATIENCE = 60.0
 """Seconds that a pass has in any case."""
+ANSWERING = 120.0
+"""Seconds that the original has in any case to answer all rows that judge."""
 PACE = 20
 """Runs by which the original's row is timed, to lay it out as the server would."""
 
@@ -59,10 +61,11 @@ class Workshop:
     The original and its answers are there once they are needed.
     """
 
-    def __init__(self, task: Task, folder: Path) -> None:
-        """``folder`` is for artefacts, and is kept."""
+    def __init__(self, task: Task, folder: Path, patience: float = ANSWERING) -> None:
+        """``folder`` is for artefacts, and is kept; ``patience`` is for the original's answers."""
         self._task = task
         self._folder = folder
+        self._patience = max(ANSWERING, patience)
         self._baseline: Entrant | None = None
         self._reference: Reference | None = None
         self._device = "cpu"
@@ -87,6 +90,10 @@ class Workshop:
         if self._baseline is not None:
             self._baseline.close()
             self._baseline = None
+
+    def prepare(self) -> None:
+        """The original's answers, if they are not there yet; raises LoadFailed where it has none."""
+        self._original()
 
     # -- making ----------------------------------------------------------------------------------
 
@@ -189,7 +196,13 @@ class Workshop:
             trouble = reference_precision(entrant.device)
             if trouble:
                 raise LoadFailed(f"the original cannot be the judge of others: {trouble}")
-            self._reference = refer(entrant, task.judging)
+            entrant.patience = self._patience
+            self._reference = refer(entrant, task.judging, task.targets.metric)
+        except Lost as error:
+            raise LoadFailed(
+                f"the original has not answered the {task.judging.rows} rows that judge: {error}; "
+                "give fewer rows, or a larger --budget or --memory"
+            ) from error
         finally:
             entrant.close()
         return self._reference

@@ -28,6 +28,8 @@ class Located(Struct, frozen=True):
     """The model's folder; None for a lone file."""
     versions: tuple[str, ...]
     """All that there are, oldest first."""
+    named: bool = False
+    """Whether it is just this version that was asked for, by its name or its path."""
 
 
 def locate(model: str, repository: Path, defaults: ModelSpec | None = None) -> Located:
@@ -125,7 +127,8 @@ def _choose(found: _Found, version: str, asked: str) -> Located:
     model = found.model
     if model.spec is None:
         raise BadSetting(model.error)
-    version = version or found.version or _newest(model, model.spec)
+    named = version or found.version
+    version = named or _newest(model, model.spec)
     one = model.versions.get(version)
     if one is None:
         have = ", ".join(sorted(model.versions, key=natural))
@@ -134,7 +137,7 @@ def _choose(found: _Found, version: str, asked: str) -> Located:
         raise BadSetting(one.error)
     spec = complete(one.spec or model.spec, one.path)
     ordered = tuple(sorted(model.versions, key=natural))
-    return Located(model.name, version, one.path, spec, found.folder, ordered)
+    return Located(model.name, version, one.path, spec, found.folder, ordered, bool(named))
 
 
 def _newest(model: ModelFolder, spec: ModelSpec) -> str:

@@ -47,7 +47,7 @@ export class Feed {
   #wake = () => {};
   #renewed = false;
 
-  /** `on` has hello(data), tick(data) and state(name, detail); `key()` answers the key of the moment. */
+  /** `on` has hello(data), past(data), tick(data) and state(name, detail, why); `key()` answers the key of the moment. */
   constructor(path, key, on) {
     this.path = path;
     this.key = key;
@@ -76,7 +76,7 @@ export class Feed {
         tries = 0;
       } else {
         const wait = WAITS[Math.min(tries++, WAITS.length - 1)] * (0.8 + Math.random() * 0.4);
-        this.on.state("lost", Math.ceil(wait));
+        this.on.state("lost", Math.ceil(wait), ended.why);
         await this.#pause(wait);
       }
       this.#renewed = false;
@@ -103,7 +103,7 @@ export class Feed {
     try {
       const response = await ask(this.path, this.key(), { signal: stop.signal });
       if (response.status === 401 || response.status === 403) return { key: true, why: await wrong(response) };
-      if (!response.ok) return {};
+      if (!response.ok) return { why: await wrong(response) };
       for await (const { event, data } of events(response.body, heard)) this.#tell(event, data);
     } catch {
       /* the network says no more than that it is lost */
@@ -118,6 +118,7 @@ export class Feed {
     if (event === "hello") {
       this.on.state("live");
       this.on.hello(JSON.parse(data));
-    } else if (event === "tick") this.on.tick(JSON.parse(data));
+    } else if (event === "past") this.on.past(JSON.parse(data));
+    else if (event === "tick") this.on.tick(JSON.parse(data));
   }
 }

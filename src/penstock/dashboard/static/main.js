@@ -33,6 +33,7 @@ let hello = {};
 let tick = null;
 let drawing = 0;
 let link = "connecting";
+let refusal = ""; // what the server last said when it was asked for figures
 
 /** The model in the address, `#/name/version`, or null. */
 function wanted() {
@@ -139,15 +140,18 @@ const LINKS = {
   key: () => ["none", "a key is needed"],
 };
 
-function onState(state, info) {
+function onState(state, info, why) {
   if (state === "connecting" && link === "lost") return; // it stays lost until it is live
   const was = link;
   link = state;
   const [is, words] = LINKS[state](info);
   sign(byId("link"), is, words);
   mark(page, "data-stale", tick && state !== "live" ? "" : null);
-  byId("wait").textContent = state === "lost" ? "The server does not answer." : "Waiting for the first figures";
+  const said = why ? `The server said: ${why}` : "";
+  byId("wait").textContent = state === "lost" ? said || "The server does not answer." : "Waiting for the first figures";
   if (state === "lost" && was === "live") say("The connection is lost; the figures are the last ones seen.", "bad");
+  if (said && said !== refusal && tick) say(said, "bad");
+  if (said || state === "live") refusal = said;
   if (state === "live" && was === "lost" && tick) say("Connected again.");
   if (state === "key") unlock(`The server asks for an API key. It said: ${info}`);
   title();
@@ -178,4 +182,4 @@ addEventListener("popstate", () => route());
 byId("key").addEventListener("click", () => unlock("With a key the page shows and does what the key allows."));
 shortcuts({ table, wanted, turn, close: closeModel, say });
 sign(byId("link"), "wait", "connecting");
-const feed = new Feed("penstock/live", key, { hello: onHello, tick: onTick, state: onState });
+const feed = new Feed("penstock/live", key, { hello: onHello, past: (data) => tracks.begin(data), tick: onTick, state: onState });

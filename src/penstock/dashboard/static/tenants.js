@@ -3,30 +3,30 @@
 import { arrange, el, mark, put, show, text } from "./dom.js";
 import { joined, joules, money, percent, whole } from "./format.js";
 
-const WARN = 0.8;
-
 /** A budget's limit an hour in words. */
 function limit({ what, limit }, currency) {
   if (what === "money") return `${money(limit, currency)} an hour`;
-  if (what === "joules" || what === "energy") return `${joined(joules(limit))} an hour`;
+  if (what === "joules") return `${joined(joules(limit))} an hour`;
   return `${whole(limit)} ${what} an hour`;
 }
 
 class Budget {
   constructor() {
     this.words = text();
-    this.bar = el("meter", { min: "0", max: "1", high: String(WARN), optimum: "0" });
+    this.bar = el("meter", { min: "0", max: "1", optimum: "0" });
     this.node = el("div.budget", {}, this.bar, el("span", {}, this.words));
   }
 
   write(budget, currency) {
-    const { used } = budget;
-    const sign = used >= 1 ? "▲ " : used >= WARN ? "! " : "";
+    const { used, warn } = budget;
+    const is = used >= 1 ? "bad" : used >= warn ? "warn" : null;
+    const sign = { bad: "▲ ", warn: "! " }[is] ?? "";
     const words = `${sign}${percent(used)} of ${limit(budget, currency)}`;
     put(this.words, words);
+    mark(this.bar, "high", warn);
     mark(this.bar, "value", Math.min(1, used));
     mark(this.bar, "aria-label", words);
-    mark(this.node, "data-is", used >= 1 ? "bad" : used >= WARN ? "warn" : null);
+    mark(this.node, "data-is", is);
   }
 }
 
@@ -39,7 +39,7 @@ class Tenant {
   }
 
   write(tenant, currency) {
-    put(this.queries, `${whole(tenant.queries ?? 0)} queries`);
+    put(this.queries, `${whole(tenant.queries)} queries`);
     const budgets = tenant.budget ?? [];
     while (this.budgets.length < budgets.length) this.budgets.push(new Budget());
     budgets.forEach((budget, i) => this.budgets[i].write(budget, currency));
@@ -56,11 +56,9 @@ export class Tenants {
   }
 
   write(tenants, currency) {
-    const worth = tenants.some(({ name, budget }) => name || budget?.length);
-    show(this.root, worth);
-    if (!worth) return;
+    show(this.root, tenants.length > 0);
     const nodes = tenants.map((tenant) => {
-      const name = tenant.name ?? "";
+      const { name } = tenant;
       if (!this.#rows.has(name)) this.#rows.set(name, new Tenant(name));
       this.#rows.get(name).write(tenant, currency);
       return this.#rows.get(name).node;

@@ -1,6 +1,7 @@
 /** What was seen in the last five minutes, a slot a second; a second without news is NaN, a gap. */
 
 export const SPAN = 300;
+const STEP = 5; // seconds that a figure of the server's past stands for
 const SPANS = [60, 120, SPAN]; // what is drawn: a page just opened would show a sliver of five minutes
 
 /** Figures that are kept of every model, and where in a tick they stand. */
@@ -33,6 +34,18 @@ export class Tracks {
     return SPANS.find((seconds) => this.now < seconds) ?? SPAN;
   }
 
+  /** Begins with the server's past; a page that has figures of its own needs none. */
+  begin({ at, whole, models }) {
+    if (this.now >= 0) return;
+    at.forEach((time, i) => {
+      const seconds = Math.min(STEP, this.#step(time));
+      for (const [name, tracks] of [["", whole], ...Object.entries(models)]) {
+        const figures = Object.fromEntries(Object.entries(tracks).map(([key, track]) => [key, track[i]]));
+        for (let ago = 0; ago < seconds; ago++) this.#write(name, figures, (this.now - ago) % SPAN);
+      }
+    });
+  }
+
   /** Steps to the time of `tick` and keeps its figures. */
   keep(tick, totals) {
     this.#step(tick.at);
@@ -51,6 +64,7 @@ export class Tracks {
     for (const [name, group] of this.#groups) {
       if (this.now - group.last > SPAN) this.#groups.delete(name);
     }
+    return seconds;
   }
 
   #clear(slot) {
@@ -59,11 +73,10 @@ export class Tracks {
     }
   }
 
-  #write(name, figures) {
+  #write(name, figures, slot = this.now % SPAN) {
     let group = this.#groups.get(name);
     if (!group) this.#groups.set(name, (group = { tracks: {} }));
     group.last = this.now;
-    const slot = this.now % SPAN;
     for (const key in figures) {
       group.tracks[key] ??= new Float32Array(SPAN).fill(NaN);
       group.tracks[key][slot] = figures[key] ?? NaN;

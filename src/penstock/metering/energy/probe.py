@@ -4,12 +4,15 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
+KWH = 3.6e6
+"""Joules."""
+
 Part: TypeAlias = Literal["cpu", "gpu"]
 """Who pays: memory counts with the processors that it serves."""
 
 
 class Joules(Struct, frozen=True):
-    """An amount with the band in which it certainly lies: ``low`` ≤ ``mid`` ≤ ``high``."""
+    """An amount with the band in which it is taken to lie: ``low`` ≤ ``mid`` ≤ ``high``."""
 
     low: float = 0.0
     mid: float = 0.0
