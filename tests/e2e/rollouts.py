@@ -17,8 +17,8 @@ from tests.e2e.process import serving, until
 QUICK = {"plan": "canary", "steps": [50], "hold_s": 0.5, "differ": 0.01}
 BLIND = {"guards": dict.fromkeys(GUARDS, False)}
 """Without any guard but those that act at once: stages last ``hold_s``."""
-NOUGHT = {"phase": "", "stage": 0, "weight": 0, "guards": [], "answered_stable": 0, "answered_candidate": 0,
-          "saved": 0, "mirrored": 0, "ended": None}  # fmt: skip
+COUNTS = ("stage", "weight", "answered_stable", "answered_candidate", "saved", "mirrored")
+NOUGHT = dict.fromkeys(COUNTS, 0) | {"phase": "", "says": "", "guards": [], "ended": None}
 INFER = "/v2/models/digits/infer"
 
 

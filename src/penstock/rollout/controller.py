@@ -327,6 +327,7 @@ class Controller:
         self.trials[course.model] = trial
         self._runner.memory = {**self.courses, course.model: course}
         self._catalog.choose(course.model, course.stable)
+        trial.set(course)
         self._want_headers()
         self._models.look_again()
 

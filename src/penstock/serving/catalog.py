@@ -111,6 +111,10 @@ class Catalog:
             self._divided[model] = division
         self._swap(model)
 
+    def divided(self, model: str) -> bool:
+        """Whether a version of it is on trial."""
+        return model in self._divided
+
     def _swap(self, model: str) -> None:
         """The same versions, by what was said since."""
         shelf = self.table.get(model)

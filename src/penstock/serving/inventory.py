@@ -96,10 +96,11 @@ class Inventory:
     # -- what is cold --------------------------------------------------------------------------------
 
     def absent(self, model: str) -> list[Load]:
-        """What would load the versions that are not in memory, the newest first."""
-        live = self._live(model)
+        """What would load the versions that are not in memory: the one that is to answer, then the newest."""
+        live, chosen = self._live(model), self._catalog.chosen(model)
         orders = self._orders.get(model, {})
-        return [orders[version] for version in sorted(orders, key=natural)[::-1] if version not in live]
+        versions = sorted(orders, key=lambda version: (version == chosen, natural(version)))[::-1]
+        return [orders[version] for version in versions if version not in live]
 
     def cold(self, model: str) -> list[Load]:
         """The same, of a model that a request would load; empty for others."""
@@ -180,7 +181,8 @@ class Inventory:
     def _resident(self, model: str, lives: list[Live], now: float) -> Resident:
         loaded = [self._loaded[live] for live in lives if live in self._loaded]
         since = max((one.since for one in loaded), default=now)
-        idle = all(live.executor.idle for live in lives)
+        # Both versions of a model that has one on trial are wanted all the time.
+        idle = not self._catalog.divided(model) and all(live.executor.idle for live in lives)
         return Resident(
             model=model,
             bytes=sum(map(self.size, lives)),

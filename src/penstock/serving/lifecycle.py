@@ -344,4 +344,10 @@ class Lifecycle:
     async def _order(self, model: str, folder: ModelFolder | None, memory: watch.Memory) -> None:
         orders, after = watch.decide_one(model, folder, memory[model], monotonic(), 0.0)
         self._runner.memory = {**memory, model: after}
-        await self._carry_out(orders)
+        first = [order for order in orders if self._answers(order)]
+        for some in (first, [order for order in orders if order not in first]):
+            await self._carry_out(some)
+
+    def _answers(self, order: watch.Order) -> bool:
+        """Whether it loads the version that is to answer, before which no other one is to be there."""
+        return isinstance(order, watch.Load) and order.version == self._catalog.chosen(order.model)

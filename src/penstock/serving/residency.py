@@ -87,8 +87,12 @@ class Residency:
         return self.inventory.came(live, order, book, grown, monotonic())
 
     def failed(self, model: str, version: str) -> None:
-        """It would not load; what serves of it goes on, and may not be unloaded to make room."""
-        if model in self._catalog.table:
+        """It would not load; what serves of it goes on, and may not be unloaded to make room.
+
+        Of a version on trial nothing is left.
+        """
+        shelf = self._catalog.table.get(model)
+        if shelf is not None and (version in shelf.versions or not self._catalog.divided(model)):
             self.inventory.stuck(model)
         else:
             self.dropped(model, version)
@@ -127,6 +131,7 @@ class Residency:
             return True
         need, residents = self.inventory.need(model), self.inventory.residents(monotonic())
         if model in self._catalog.table:
+            self._check_trial(model, need)
             await self._make_room(model, need)
             return True
         if reason := memory.too_large(model, need, residents, self._rules):
@@ -136,6 +141,13 @@ class Residency:
         self.inventory.parked.add(model)
         log.info("model %s version %s is cold: the first request for it loads it", model, order.version)
         return False
+
+    def _check_trial(self, model: str, need: int) -> None:
+        """Raises LoadFailed where a version on trial is too large to be there beside the one that answers."""
+        lives = self._catalog.table[model].versions.values()
+        beside = sum(map(self.inventory.size, lives))
+        if self._catalog.divided(model) and (reason := self._too_large(model, beside + need)):
+            raise LoadFailed(f"no room for two versions: {reason}")
 
     async def _make_room(self, model: str, need: int) -> None:
         """For a version beside the one that it replaces; where there is none, both are there for a while."""
@@ -152,7 +164,7 @@ class Residency:
         if not self.limited or self._ruled_out(model):
             return
         residents = self.inventory.residents(monotonic())
-        kept = any(one.kept for one in residents if one.model == model)
+        kept = self._catalog.divided(model) or any(one.kept for one in residents if one.model == model)
         if memory.total(residents) > self._rules.limit and not kept and model in self._catalog.table:
             self._evict(model)
 
@@ -283,7 +295,12 @@ class Residency:
         await asyncio.sleep(0)  # those who waited are let in before anybody can be sent out
 
     def _ruled_out(self, model: str) -> bool:
-        """Whether it turned out too large for the limit, now that it is measured; then it goes."""
+        """Whether it turned out too large for the limit, now that it is measured; then it goes.
+
+        Not so while a version is on trial: the one that answers must not go because of it.
+        """
+        if self._catalog.divided(model):
+            return False
         residents = self.inventory.residents(monotonic())
         size = sum(one.bytes for one in residents if one.model == model and not one.leaving)
         reason = self._too_large(model, size)
