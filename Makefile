@@ -49,7 +49,7 @@ format: $(STAMP)  ## let ruff put the layout right
 	@$(BIN)/ruff check --fix .
 
 bench: $(STAMP)  ## the benchmarks, each in its quick form
-	@for script in overhead batching metering engines optimize peers; do \
+	@for script in overhead batching metering rollout engines optimize peers; do \
 	  echo "== $$script"; $(BIN)/python -m benchmarks.$$script --quick || exit 1; done
 
 protos: $(STAMP)  ## generate the protocol's message classes anew

@@ -40,7 +40,7 @@ def start(
     model: Model,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version that is to come in.")],
     plan: Annotated[
-        str, typer.Option("--plan", metavar="canary|blue-green|shadow|ab", help="How it comes in.")
+        str, typer.Option("--plan", metavar="canary|blue-green|shadow|ab|aa", help="How it comes in.")
     ] = "",
     steps: Annotated[
         str, typer.Option("--steps", metavar="1,5,25,100", help="Percent of the requests, stage by stage.")
@@ -78,6 +78,10 @@ def start(
         bool | None,
         typer.Option("--baseline/--no-baseline", help="Judge against a fresh copy of the old one."),
     ] = None,
+    slack: Annotated[
+        float | None,
+        typer.Option("--slack", metavar="MS", help="Latency that the new version may take more."),
+    ] = None,
     risk: Annotated[
         float | None, typer.Option("--risk", metavar="PART", help="Chance to take a good version back.")
     ] = None,
@@ -96,7 +100,7 @@ def start(
     terms = typed(
         plan=plan, steps=steps, guards=guard or (), hold=hold, patience=patience, inconclusive=inconclusive,
         sticky=sticky, mirror=mirror, compare=compare, tolerance=tolerance, differ=differ,
-        baseline=baseline, risk=risk,
+        baseline=baseline, slack_ms=slack, risk=risk,
     )  # fmt: skip
     with connect(url, key, ca) as client:
         begun = client.start_rollout(model, version, why=why, force=force, **terms)

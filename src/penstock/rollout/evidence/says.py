@@ -88,8 +88,10 @@ def _found(name: str, stand: Stand) -> str:
         return f"{percent(stand.effect or 0)} of the answers went to other classes"
     if name in RATES:
         return f"{RATES[name]}: {stand.beside}"
+    if stand.effect is None and stand.low is not None:
+        return f"{name} is at least {_number(name, stand.low)} times the old version's"
     if stand.effect is None:
-        return f"{name} is seen too rarely for a figure{between}"
+        return f"{name} is seen too rarely for a figure"
     return f"{name} is {_number(name, stand.effect)} times the old version's{between}"
 
 
