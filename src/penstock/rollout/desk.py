@@ -114,7 +114,7 @@ class Desk:
             if kept is not None and trial is not None and trial.id == kept.rollout:
                 found.setdefault(kept.model, []).append((kept, self._mistaken(label, kept)))
         for model, told in found.items():
-            self._controller.trials[model].label(told)
+            self._controller.trials[model].gleaning.label(told)
         counted = sum(map(len, found.values()))
         return Taken(counted, len(labels) - counted)
 

@@ -42,7 +42,7 @@ def versions(folder: ModelFolder, seat: Seat) -> tuple[str, ...] | str:
     """The versions that are to be loaded, oldest first; the settings' own words where they alone count."""
     assert folder.spec is not None  # noqa: S101 - ``direct`` looked
     policy = folder.spec.versions
-    if seat.trial is None and answering(folder, seat) == "" and not _sound_less(folder, seat):
+    if seat.trial is None and answering(folder, seat) == "" and not _any_bad(folder, seat):
         return policy
     able = [name for name in folder.versions if not is_bad(folder, name, seat)] or list(folder.versions)
     chosen = answering(folder, seat)
@@ -95,7 +95,7 @@ def is_bad(folder: ModelFolder, version: str, seat: Seat) -> bool:
     return version in seat.bad and seat.bad[version] == print_of(folder, version)
 
 
-def _sound_less(folder: ModelFolder, seat: Seat) -> bool:
+def _any_bad(folder: ModelFolder, seat: Seat) -> bool:
     return any(is_bad(folder, name, seat) for name in folder.versions)
 
 

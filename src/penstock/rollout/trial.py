@@ -1,28 +1,28 @@
 """One rollout that runs: its evidence, and its part in the way of requests."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from time import monotonic, time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
 
-import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
-from penstock.core.errors import one_line
 from penstock.core.ticket import Ticket
 from penstock.core.types import ModelState, Reply
 from penstock.metering.accounts import Accounts
 from penstock.rollout.columns import Rates
-from penstock.rollout.compare import COMPARISONS, Bins, answer_of, comparison
+from penstock.rollout.compare import COMPARISONS, comparison
 from penstock.rollout.course import Course
 from penstock.rollout.evidence.judge import Judge
 from penstock.rollout.evidence.requests import Requests
 from penstock.rollout.evidence.state import Bound
-from penstock.rollout.feedback import Kept, Memory
+from penstock.rollout.feedback import Memory
+from penstock.rollout.gleaning import Gleaning
 from penstock.rollout.mirror import Mirror, Pair
-from penstock.rollout.opening import COSTS, costs
+from penstock.rollout.opening import costs
+from penstock.rollout.standing import Standing
 from penstock.rollout.sticky import key_of
 from penstock.rollout.traffic import Traffic
+from penstock.rollout.twin import Twin
 from penstock.rollout.witness import Witness
 from penstock.rollout.words import Guard
 from penstock.serving.catalog import Catalog, Live
@@ -30,22 +30,12 @@ from penstock.serving.split import Division, Relay, Split
 
 COPIES = "(rollout)"
 """The tenant that copies are charged to."""
-SAMPLED = 64
-"""Answers whose distribution is told the judge at once."""
-
-
-JUDGE = 1.0
-"""Seconds between two times that all verdicts are worked out."""
 WAIT = 1.0
 """Seconds after which nobody waits any longer for a version that was taken back."""
 WINDOW = 10.0
 """Seconds of latencies and costs that are compared at once with a baseline's."""
 EVERY = 4
-"""One in so many answers is looked at for it, which takes 2 µs."""
-NO_COST = (
-    "a small share makes small batches, which cost more a query; cost is judged at 50 %, by copies alone, "
-    "or beside a baseline"
-)
+"""One in so many answers is looked at for what it says, which takes 2 µs."""
 
 
 class Scene(Struct, frozen=True):
@@ -80,20 +70,19 @@ class Trial:
             control="baseline" if terms.baseline else "stable",
             slack=terms.slack_ms / 1e3,
         )
-        self.over = False
-        self._split_before: Split | None = None
-        self.unfit = ""
-        """Why it cannot be held."""
         self._itself = course.kind == "aa"
         self._baseline = terms.baseline
-        self._double: Live | None = None
-        self._doubling: asyncio.Task[None] | None = None
         self._window = monotonic()
+        self._split_before: Split | None = None
         self.hard: list[tuple[str, str]] = []
         self.traffic = Traffic()
-        self.model = self._model = course.model
+        self.model = course.model
         self._arms = (course.stable, course.candidate)
         self._scene = scene
+        self._twin: Twin | None = None
+        if self._itself or self._baseline:
+            load = partial(scene.double, self.model, course.stable)
+            self._twin = Twin(load, scene.part, scene.wake)
         self._salt = course.id.encode()[:16]
         self._key = key_of(terms.sticky)
         self._begun = course.stage
@@ -109,13 +98,10 @@ class Trial:
         self.mirror = Mirror(self._pair, self.judge, compare, self._alarm, foreign=foreign)
         self.mirror.count = course.mirrored
         self._wanted = terms.mirror
-        self._labels = "accuracy" in course.alarms
-        self._bins = Bins() if "outputs" in course.alarms else None
-        self._binned: list[tuple[int, bool, float, int]] = []
+        self.gleaning = Gleaning(self.model, self.id, scene.memory, self.judge)
         self._restarts = (0, -1)
         self._seen = 0
-        self._judged, self._failed, self._stage = 0.0, self.judge.alarmed(), -1
-        self._guards: tuple[Guard, ...] = ()
+        self._standing = Standing(self.judge)
         self.last = monotonic()
         """When a request was last seen to have come."""
 
@@ -139,7 +125,7 @@ class Trial:
         divided = (weight, self._double)
         if self._divided != divided and not (self._itself and self._double is None):
             self._divided = divided
-            self._scene.catalog.divide(self._model, self._division(weight))
+            self._scene.catalog.divide(self.model, self._division(weight))
 
     def _division(self, weight: float) -> Division:
         return Division(
@@ -154,13 +140,12 @@ class Trial:
 
     def end(self) -> None:
         """Requests are divided no longer; those on their way come to their end."""
-        self.over = True
         self.witness.flush()
         self.mirror.part = 0.0
         self._split_before = self._split()
-        self._scene.catalog.divide(self._model, None)
-        if self._double is not None:
-            self._scene.part(self._double)
+        self._scene.catalog.divide(self.model, None)
+        if self._twin is not None:
+            self._twin.close()
 
     def wind_up(self, now: float) -> bool:
         """Of a version taken back: whom it keeps waiting, the other answers; whether any are left."""
@@ -176,23 +161,16 @@ class Trial:
     @property
     def ready(self) -> bool:
         """Both versions serve, and the double where there is to be one."""
-        return all(map(self.up, self._arms)) and (self._double is not None or not self._needs_double)
+        return all(map(self.up, self._arms)) and (self._twin is None or self._twin.live is not None)
 
     @property
-    def _needs_double(self) -> bool:
-        return self._itself or self._baseline
+    def unfit(self) -> str:
+        """Why the trial cannot be held."""
+        return self._twin.unfit if self._twin is not None else ""
 
-    async def _load_double(self) -> None:
-        try:
-            double = await self._scene.double(self._model, self._arms[0])
-        except Exception as error:  # noqa: BLE001 - whatever a model does, the others go on
-            self.unfit = f"the old version would not load once more: {one_line(error)}"
-            return
-        if self.over:
-            self._scene.part(double)
-        else:
-            self._double = double
-            self._scene.wake()
+    @property
+    def _double(self) -> Live | None:
+        return self._twin.live if self._twin is not None else None
 
     # -- what it hears ---------------------------------------------------------------------------------
 
@@ -205,42 +183,10 @@ class Trial:
 
     def _answered(self, ticket: Ticket, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
         request = ticket.request
-        if request.id and self._labels:
-            self._remember(request.id, request.tags.get("tenant", ""), reply, candidate, odds, unit)
         every = self.witness.every
         if not candidate and self.mirror.part and not self.witness.stable % every:
             self.mirror.offer(request, reply, self.witness, every)
-        if self._bins is not None and 0 < odds < 1:
-            self._bin(self._bins, reply, candidate, odds, unit)
-
-    def _remember(self, key: str, tenant: str, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
-        """Feedback may come for it."""
-        told = answer_of(reply.outputs)
-        self._scene.memory.note(key, self._model, self.id, candidate, odds, told, time(), unit, tenant)
-
-    def _bin(self, bins: Bins, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
-        if not candidate:
-            bins.learn(reply.outputs)
-        at = bins.of(reply.outputs)
-        if at >= 0:
-            self._binned.append((at, candidate, odds, unit >> 11))
-        if len(self._binned) >= SAMPLED:
-            self._tell_bins()
-
-    def _tell_bins(self) -> None:
-        if self._binned:
-            bins, candidate, odds, units = map(np.array, zip(*self._binned, strict=True))
-            self._binned = []
-            self.judge.answered(bins, candidate, odds, units.astype(np.uint64))
-
-    def label(self, found: Sequence[tuple[Kept, bool]]) -> None:
-        """What came true of requests, whenever that is known: whether each answer was wrong."""
-        self.judge.labelled(
-            np.array([wrong for _, wrong in found]),
-            np.array([kept.candidate for kept, _ in found]),
-            np.array([kept.odds for kept, _ in found]),
-            np.array([kept.unit >> 11 for kept, _ in found], np.uint64),
-        )
+        self.gleaning.add(request, reply, candidate, odds, unit)
 
     # -- now and then ----------------------------------------------------------------------------------
 
@@ -248,11 +194,11 @@ class Trial:
         """Count what is late, and fold what there is."""
         now = monotonic()
         self.witness.rates = self._scene.rates()
-        if self._needs_double and self._doubling is None and self.up(course.stable):
-            self._doubling = asyncio.create_task(self._load_double())
+        if self._twin is not None and self.up(course.stable):
+            self._twin.look()
         self.hurry(now)
         self.witness.flush()
-        self._tell_bins()
+        self.gleaning.flush()
         if self._baseline and now - self._window >= WINDOW:
             self._window = now
             self.judge.tick()
@@ -283,31 +229,10 @@ class Trial:
         self._restarts = (id(live), restarts)
 
     def guards(self, course: Course) -> tuple[Guard, ...]:
-        """As they stood a second ago at most; at once where one of them has failed."""
-        now = monotonic()
-        if now - self._judged > JUDGE or self._failed != self.judge.alarmed() or self._stage != course.stage:
-            self._judged, self._failed, self._stage = now, self.judge.alarmed(), course.stage
-            self._guards = self.verdicts(course)
-        return self._guards
-
-    def verdicts(self, course: Course) -> tuple[Guard, ...]:
-        """Of every guard, at today's traffic; takes some 2 ms."""
+        """Of every guard, at today's traffic."""
         share = course.weight / 100
         rate = self.traffic.rate("all") * share if share else self.traffic.rate("copies")
-        guards = self.judge.verdicts(rate)
-        if self.mirror.broken:
-            guards = tuple(
-                replace(guard, why=self.mirror.broken) if guard.name == "answers" else guard
-                for guard in guards
-            )
-        if not self.witness.costs:
-            guards = tuple(
-                replace(guard, verdict="off", why=NO_COST, needs=None, needs_s=None)
-                if guard.name in COSTS and guard.verdict != "fail"
-                else guard
-                for guard in guards
-            )
-        return guards
+        return self._standing.guards(course, rate, self.mirror.broken)
 
     def up(self, version: str) -> bool:
         """Whether a version serves."""
@@ -319,17 +244,17 @@ class Trial:
         return (stable.state, candidate.state) if stable and candidate else None
 
     def _live(self, version: str) -> Live | None:
-        shelf = self._scene.catalog.table.get(self._model)
+        shelf = self._scene.catalog.table.get(self.model)
         return shelf.versions.get(version) if shelf is not None else None
 
     def _split(self) -> Split | None:
-        shelf = self._scene.catalog.table.get(self._model)
+        shelf = self._scene.catalog.table.get(self.model)
         return shelf.split if shelf is not None else None
 
     def _pair(self) -> Pair | None:
         stable, candidate = (self._live(version) for version in self._arms)
         if stable is None or candidate is None:
             return None
-        accounts = tuple(self._scene.accounts.of(self._model, version, COPIES) for version in self._arms)
+        accounts = tuple(self._scene.accounts.of(self.model, version, COPIES) for version in self._arms)
         priority = min(live.state.spec.queue.max_priority for live in (stable, candidate))
         return Pair(stable.executor, candidate.executor, accounts, priority)  # type: ignore[arg-type]

@@ -112,6 +112,11 @@ class Judge:
         if state.outputs is not None:
             yield "outputs", state.outputs
 
+    @property
+    def watched(self) -> frozenset[str]:
+        """The guards that there are."""
+        return frozenset(self._state.bounds)
+
     def begin(self, targets: Mapping[str, float | None]) -> None:
         """The next stage begins: proofs of a pass from nothing, with these targets; alarms go on.
 
