@@ -34,6 +34,7 @@ BASELINE = Candidate("source", "onnx", 2, 1)
 PLAN = Plan(baseline=BASELINE, layouts=((2, 1), (1, 2)), stages=STAGES)
 OFFERS = tuple(Offer(name) for name in STAGES)
 BUDGET = 10_000.0
+SECONDS = {"screen": 1.0, "full": 10.0, "confirm": 15.0}
 
 
 class World:
@@ -64,7 +65,7 @@ class World:
             self.refused[order.label] = f"engine {order.candidate.engine!r} needs it: pip install it"
             return 0.1
         self.trials.append(self.trial(order))
-        return {"screen": 1.0, "full": 10.0, "confirm": 15.0}[order.depth]
+        return SECONDS[order.depth]
 
     def make(self, order):
         name = order.offer.name
@@ -115,7 +116,11 @@ class World:
             passed=drop + 0.002 <= 0.01,
         )
         return Trial(
-            candidate=order.candidate, depth=order.depth, figures=figures, agreement=agreement, seconds=1.0
+            candidate=order.candidate,
+            depth=order.depth,
+            figures=figures,
+            agreement=agreement,
+            seconds=SECONDS[order.depth],
         )
 
     @property
@@ -320,14 +325,16 @@ def test_careful_quantization_is_tried_where_the_plain_kind_misses_by_its_bound(
 # -- budgets, and other targets -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("budget", range(40, 400, 20))
+@pytest.mark.parametrize("budget", range(40, 120, 5))
 def test_a_search_ends_with_something_left_to_try_only_where_its_budget_is_all_but_used_up(budget):
-    world, plan = World(ORDINARY), replace(PLAN, budget=float(budget))
+    """As there is little to measure fully, more is left of what was kept for that."""
+    world = World(dict.fromkeys(ORDINARY, 0.8), engines=("onnx",))
+    plan = replace(PLAN, budget=float(budget), layouts=((2, 1),))
     left = float(budget)
     while order := decide(world.known, plan, left):
         left -= world.answer(order)
     if decide(world.known, plan, inf):
-        assert left < 25.0  # of one more full trial, and a confirmation
+        assert left <= SECONDS["full"] + SECONDS["confirm"]
 
 
 def flowing(name, speed, flow):
