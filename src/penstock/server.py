@@ -10,7 +10,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Mapping
-from math import nan
 from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -21,7 +20,6 @@ from penstock import __version__
 from penstock.core.errors import BadSetting, Forbidden
 from penstock.core.ports import Handler
 from penstock.core.sizes import size
-from penstock.core.tenants import cleaned
 from penstock.dashboard import routes as page
 from penstock.dashboard.feed import Feed
 from penstock.dashboard.history import History
@@ -212,20 +210,10 @@ class Server:
         return "admin"
 
     def _tenant(self, headers: Mapping[str, str]) -> str:
-        """Whose requests these headers' are, as the doors see it."""
-        key = key_of(headers.get("authorization"), headers.get("x-api-key"))
-        named = self._keys.require(key, "infer") if self._keys else ""
-        return named or cleaned(headers.get(self.settings.meter.tenant_header or "-", ""))
+        return self._keys.tenant(headers, self.settings.meter.tenant_header)
 
     def _rates(self) -> Rates:
-        """Of the meter; without a price a query costs core-seconds."""
-        rates = self.meter.tariff.marginal
-        joules = (rates.cpu_joules, rates.gpu_joules)
-        return Rates(
-            1.0 if rates.cpu_money is None else rates.cpu_money,
-            1.0 if rates.gpu_money is None else rates.gpu_money,
-            *(nan if each is None else each.mid for each in joules),
-        )
+        return Rates.by(self.meter.tariff.marginal)
 
     def _hand_on(self, headers: frozenset[str]) -> None:
         self._handed_on = headers

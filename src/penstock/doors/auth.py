@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Mapping
 
 from penstock.core.errors import Forbidden, Unauthenticated
+from penstock.core.tenants import cleaned
 from penstock.core.terms import Keys as Terms
 from penstock.core.terms import KeyTerms, Role
 
@@ -49,6 +50,14 @@ class Keys:
         if role == "admin" and held.role != "admin":
             raise Forbidden("this API key has the role 'infer'; 'admin' is needed for this")
         return held.tenant
+
+    def tenant(self, headers: Mapping[str, str], named: str = "") -> str:
+        """Whose requests are those of who sends such headers: by key, else by the header ``named``."""
+        key = key_of(headers.get("authorization"), headers.get("x-api-key"))
+        held = self._terms.get(digest(key)) if key else None
+        if held is not None and held.tenant:
+            return held.tenant
+        return cleaned(headers.get(named, "")) if named else ""
 
     def who(self, headers: Mapping[str, str]) -> str:
         """Who sent a request that the door has let in, for an audit log: a tenant, a role or ``anyone``."""

@@ -2,12 +2,13 @@
 
 import struct
 from math import nan
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 from msgspec import Struct
 
 from penstock.core.types import Timing
+from penstock.metering import tariff
 from penstock.rollout.evidence.requests import Floats, Requests
 
 Row: TypeAlias = tuple[bool, float, float, bool, bool, float, float, int, bool]
@@ -35,6 +36,16 @@ class Rates(Struct, frozen=True):
     gpu: float = 1.0
     cpu_joules: float = nan
     gpu_joules: float = nan
+
+    @classmethod
+    def by(cls, marginal: tariff.Rates) -> Self:
+        """Of the meter; without a price a query costs core-seconds."""
+        joules = (marginal.cpu_joules, marginal.gpu_joules)
+        return cls(
+            1.0 if marginal.cpu_money is None else marginal.cpu_money,
+            1.0 if marginal.gpu_money is None else marginal.gpu_money,
+            *(nan if each is None else each.mid for each in joules),
+        )
 
     def worth(self, timing: Timing) -> tuple[float, float]:
         """Money (or core-seconds) and joules of one run."""

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from penstock.core.errors import InvalidRequest, PenstockError
 from penstock.core.loop import Runner
-from penstock.core.spec import Rollout
 from penstock.metering.ledger import Ledger
 from penstock.rollout import course as courses
 from penstock.rollout import seats
@@ -22,13 +21,13 @@ from penstock.rollout.evidence.judge import Judge
 from penstock.rollout.feedback import Memory
 from penstock.rollout.keeping import ENDED, Keeper, Piece, course_of, read
 from penstock.rollout.looking import look
-from penstock.rollout.opening import begin
+from penstock.rollout.opening import Wanted, begin
+from penstock.rollout.prompts import Prompts
 from penstock.rollout.seating import Seating
 from penstock.rollout.sticky import header_of
 from penstock.rollout.store import State
 from penstock.rollout.tables import Saved
 from penstock.rollout.terms import check
-from penstock.rollout.traffic import Traffic
 from penstock.rollout.trial import Scene, Trial
 from penstock.rollout.words import Bad, Change, Pin
 from penstock.serving.catalog import Catalog, Live
@@ -36,8 +35,6 @@ from penstock.serving.lifecycle import Lifecycle
 
 log = logging.getLogger("penstock.rollout")
 
-WATCH = 30.0
-"""Seconds that traffic is watched after a start before a version is rolled out by itself."""
 SAVE = 2.0
 """Seconds between two times that evidence is written down."""
 PATIENCE = 5.0
@@ -80,9 +77,7 @@ class Controller:
         """The newest first."""
         self._leaving: list[Trial] = []
         """Those of versions that were taken back and still have requests."""
-        self._traffic = Traffic()
-        self._tests: dict[str, float] = {}
-        """When each model's guards are tried next (monotonic seconds)."""
+        self._prompts = Prompts(catalog, ledger, self.seating, self.trials.__contains__)
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
         models.direct = self.seating.direct
@@ -160,7 +155,7 @@ class Controller:
 
     async def observe(self) -> Looks:
         self.seating.settle()
-        self._count()
+        self._prompts.count()
         self._begin_by_themselves()
         found: dict[str, Seen] = {}
         for model, trial in self.trials.items():
@@ -170,45 +165,14 @@ class Controller:
                 log.exception("model %s: its rollout could not be looked at", model)
         return found
 
-    def _count(self) -> None:
-        now = monotonic()
-        if self._traffic.due(now):
-            counts: dict[str, int] = {}
-            for book in self._ledger.books():
-                counts[book.model] = counts.get(book.model, 0) + book.request.count
-            self._traffic.note(now, counts)
-
     def _begin_by_themselves(self) -> None:
-        for model, version in self.seating.next():
-            live = self._catalog.default(model)
-            spec = self.seating.folders[model].spec
-            if live is None or spec is None or live.state.version == version:
-                continue
-            planned = spec.rollout.steps and spec.rollout.hold_s is not None
-            if self._traffic.span < WATCH and not planned:
-                continue  # how it is rolled out depends on the traffic
+        for wanted in list(self._prompts.due()):
             try:
-                self.begin(model, live.state.version, version, check(spec.rollout), "model.toml", "it came")
+                self.begin(replace(wanted, terms=check(wanted.terms)))
             except PenstockError as error:
-                log.error("model %s: version %s is not rolled out: %s", model, version, error)
-                self.seating.mark(self._bad(model, version, str(error)))
-        for model, folder in self.seating.folders.items():
-            if folder.spec is not None and folder.spec.rollout.self_test_h:
-                self._test(model, folder.spec.rollout)
-
-    def _test(self, model: str, terms: Rollout) -> None:
-        """Try the guards on a model's version against itself, when it is time."""
-        live, now = self._catalog.default(model), monotonic()
-        due = self._tests.setdefault(model, now + terms.self_test_h * 3600) <= now
-        if not due or live is None or model in self.trials or not self._traffic.rate(model):
-            return
-        self._tests[model] = now + terms.self_test_h * 3600
-        version = live.state.version
-        own = replace(terms, plan="aa", steps=())
-        try:
-            self.begin(model, version, version, check(own), "model.toml", "a self-test of the guards")
-        except PenstockError as error:
-            log.error("model %s: the guards are not tried: %s", model, error)
+                log.error("model %s: version %s is not rolled out: %s", wanted.model, wanted.version, error)
+                if wanted.version != wanted.stable:
+                    self.seating.mark(self._bad(wanted.model, wanted.version, str(error)))
 
     def decide(self, seen: Looks, memory: Courses, /) -> tuple[list[Step], Courses]:
         steps: list[Step] = []
@@ -293,23 +257,21 @@ class Controller:
 
     # -- beginning -------------------------------------------------------------------------------
 
-    def begin(self, model: str, stable: str, version: str, terms: Rollout, by: str, why: str) -> Course:
+    def begin(self, wanted: Wanted) -> Course:
         """Of a version over the one that answers, by terms that were checked; raises a PenstockError."""
+        model, version = wanted.model, wanted.version
         if (trial := self.trials.get(model)) is not None:
             self._give_way(trial)
         folder = self.seating.folder(model, version)
-        prints = (seats.print_of(folder, stable), seats.print_of(folder, version))
-        rate = self._traffic.rate(model)
-        course = begin(
-            uuid4().hex[:12], model, (stable, version), terms, rate, time(), by=by, why=why, prints=prints
-        )
+        prints = (seats.print_of(folder, wanted.stable), seats.print_of(folder, version))
+        course = begin(uuid4().hex[:12], wanted, self._prompts.traffic.rate(model), time(), prints)
         trial = Trial(course, self._scene)
         self._models.retry(model, version)
-        pin = self.seating.pin_of(model, stable)
+        pin = self.seating.pin_of(model, wanted.stable)
         self.seating.pin(pin)
         self._enter(course, trial)
-        self._put(course, (Change(course.began, model, course.id, by, "start", why),), pin=pin)
-        log.info("model %s: version %s is rolled out over %s by %s", model, version, stable, by)
+        self._put(course, (Change(course.began, model, course.id, wanted.by, "start", wanted.why),), pin=pin)
+        log.info("model %s: version %s is rolled out over %s by %s", model, version, wanted.stable, wanted.by)
         return course
 
     def _give_way(self, trial: Trial) -> None:

@@ -12,6 +12,7 @@ from penstock.rollout.controller import Controller
 from penstock.rollout.course import Course
 from penstock.rollout.feedback import Kept
 from penstock.rollout.keeping import ENDED
+from penstock.rollout.opening import Wanted
 from penstock.rollout.port import Label, Taken, Verb
 from penstock.rollout.status import status
 from penstock.rollout.terms import check
@@ -79,7 +80,8 @@ class Desk:
             raise InvalidRequest(
                 f"version {version} of model {model!r} was taken back: {why_bad}; --force tries it again"
             )
-        course = self._controller.begin(model, live.state.version, version, check(terms), by, why)
+        wanted = Wanted(model, live.state.version, version, check(terms), by, why)
+        course = self._controller.begin(wanted)
         if why_bad:
             self._seating.forgive(model, version)
             await self._controller.ask(lambda state: state.forgive(model, version))

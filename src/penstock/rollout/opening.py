@@ -2,11 +2,26 @@
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from penstock.core.spec import Rollout, Signature, TensorSpec
 from penstock.core.types import ModelState
 from penstock.rollout.course import Course
 from penstock.rollout.evidence.margins import defaults
 from penstock.rollout.words import GUARDS, Kind, Stage
+
+
+class Wanted(Struct, frozen=True):
+    """A rollout that is to begin."""
+
+    model: str
+    stable: str
+    """The version that answers."""
+    version: str
+    terms: Rollout
+    by: str
+    why: str = ""
+
 
 COSTS = ("cost", "energy")
 
@@ -31,36 +46,26 @@ def _needless(weight: float, terms: Rollout) -> tuple[str, ...]:
     return costless if "accuracy" in terms.guards and weight else (*costless, "accuracy")
 
 
-def begin(
-    key: str,
-    model: str,
-    versions: tuple[str, str],
-    terms: Rollout,
-    rate: float,
-    now: float,
-    *,
-    by: str,
-    why: str = "",
-    prints: tuple[str, str] = ("", ""),
-) -> Course:
-    """Of a rollout from the first to the second version, at ``rate`` requests a second.
+def begin(key: str, wanted: Wanted, rate: float, now: float, prints: tuple[str, str] = ("", "")) -> Course:
+    """At ``rate`` requests a second.
 
-    ``key`` is its id, ``now`` seconds since the epoch; ``prints``: of the files of both.
+    ``key`` is its id, ``now`` seconds since the epoch; ``prints``: of the files of both versions.
     """
+    terms = wanted.terms
     kind: Kind = terms.plan or "canary"
     plan = defaults(kind, rate, terms)
     alike = kind == "aa" or terms.mirror == 0
     alarms = {name: alarm for name, alarm in plan.alarms.items() if name != "answers" or not alike}
     return Course(
         id=key,
-        model=model,
-        stable=versions[0],
-        candidate=versions[1],
+        model=wanted.model,
+        stable=wanted.stable,
+        candidate=wanted.version,
         kind=kind,
         terms=terms,
-        by=by,
+        by=wanted.by,
         began=now,
-        why=why,
+        why=wanted.why,
         stages=tuple(Stage(weight) for weight in plan.steps),
         targets=tuple(
             {**targets, **dict.fromkeys(_needless(weight, terms))}
