@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from benchmarks import fixtures
+
 X = {"x": np.zeros([1, 32], "float32")}
 FIGURES = "(document.querySelector('.figures')?.innerText ?? '')"
 
@@ -27,3 +29,25 @@ def test_a_server_is_seen_and_a_model_unloaded_and_loaded_from_its_page(page, in
     click(tab, "Load", "document.querySelector('#confirm')")
     tab.until("document.querySelector('#detail .sign').innerText === 'ready'")
     tab.until("document.querySelectorAll('.events time').length >= 4")
+
+
+CARD = "document.querySelector('.rollout')"
+
+
+def test_a_rollout_is_seen_and_taken_back_from_the_page(page, inside, repository, tmp_path):
+    fixtures.write(repository, "tiny", "2", fixtures.tiny())
+    (repository / "tiny" / "model.toml").write_text('versions = ["1"]\n')
+    settings = {"meter__file": str(tmp_path / "books.db"), "watch__settle_s": 0.1, "watch__poll_s": 0.1}
+    client = inside(repository, **settings)
+    tab = page.opened(f"{client.url}/", "document.querySelector('tr.model')")
+    client.start_rollout("tiny", "2", plan="ab", why="to be looked at")
+    tab.until(f"{CARD}?.innerText.includes('version 1 → 2') && {CARD}.innerText.includes('running')")
+    for _ in range(40):
+        client.infer("tiny", X)
+    tab.until(f"/new, [1-9]\\d* answered/.test({CARD}.innerText)")
+    click(tab, "Roll back", f"{CARD}.querySelector('.acts')")
+    click(tab, "Roll back", "document.querySelector('#confirm')")
+    tab.until(f"{CARD}.innerText.includes('rolled back')")
+    assert client.rollout("tiny")["phase"] == "rolled-back"
+    assert [each["what"] for each in client.rollout_history("tiny")] == ["rollback", "stage", "start"]
+    assert client.bad_versions()[0]["version"] == "2"

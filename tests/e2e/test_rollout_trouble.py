@@ -1,19 +1,26 @@
 """What may happen to a model while a version of it is on trial."""
 
+import resource
 import shutil
 
+import numpy as np
 import pytest
 
 from tests.e2e import lazy, models
-from tests.e2e.digit_nets import HANGING, net
+from tests.e2e.digit_nets import HANGING, LABELS, net
 from tests.e2e.process import until
 from tests.e2e.rollouts import (
     BLIND,
+    INFER,
     Load,
+    ask,
     bad,
     body,
+    command,
     ended,
     gone,
+    guard,
+    history,
     reaches,
     running,
     start,
@@ -114,11 +121,14 @@ def test_both_versions_are_in_memory_while_one_is_on_trial_and_go_last(serve, he
     server = serve(heavy, memory_limit="33 MB", meter_file=tmp_path / "books.db", **QUIET)
     assert in_memory(server) == {"a1", "b1"}
     assert server.post("/penstock/rollouts/a", json={"version": "2"} | AB).status_code == 200
-    until(lambda: in_memory(server) == {"a1", "a2"}, "room for both")
+    told = until(
+        lambda: (now := server.get("/penstock/rollouts/a").json())["phase"] != "loading" and now, "it"
+    )
+    assert told["phase"] == "running", told["says"]
+    assert in_memory(server) == {"a1", "a2"}
     assert asked(server, "b").json()["outputs"]
     assert in_memory(server) == {"b1"}
-    answers = until(lambda: [asked(server, "a").json().get("model_version") for _ in range(20)], "answers")
-    assert set(answers) == {"1", "2"}
+    assert {asked(server, "a").json()["model_version"] for _ in range(20)} == {"1", "2"}
     assert server.get("/penstock/rollouts/a").json()["phase"] == "running"
 
 
@@ -130,3 +140,82 @@ def test_a_version_that_does_not_fit_beside_the_old_one_is_refused_and_nobody_su
     assert in_memory(server) == {"a1"}
     for model in "ab":
         assert asked(server, model).json()["model_version"] == "1"
+
+
+PIPELINE = '[[step]]\nmodel = "digits"\n'
+
+
+def test_a_pipeline_follows_the_trial_of_its_step_and_is_rolled_out_itself(house):
+    house.put("2", net(64))
+    reader = house.folder / "reader"
+    for version in "12":
+        (reader / version).mkdir(parents=True)
+        (reader / version / "pipeline.toml").write_text(PIPELINE)
+    (reader / "model.toml").write_text('versions = ["1"]\n')
+    with house.serving() as server, Load(server, path="/v2/models/reader/infer") as load:
+        start(server, "2", **AB)
+        found = reaches(server, lambda now: now["answered_candidate"] > 50, "answers of both")
+        assert found["answered_stable"] > 0
+        command(server, "rollback")
+        assert load.answered("2") == []
+
+        told = {"version": "2", "plan": "canary", "steps": [50], "hold_s": 0.5, "mirror": 0.5} | BLIND
+        assert server.post("/penstock/rollouts/reader", json=told).status_code == 200
+        until(lambda: server.get("/penstock/rollouts/reader").json().get("ended"), "the pipeline's rollout")
+        assert server.get("/penstock/rollouts/reader").json()["phase"] == "promoted"
+        until(lambda: load.answered("2"), "an answer of the new pipeline")
+        gone(server, "2")
+    assert load.failures == []
+
+
+def test_feedback_that_comes_late_turns_into_accuracy(house):
+    house.put("2", net(8))
+    with house.serving() as server:
+        start(server, "2", plan="ab", mirror=0, guards=BLIND["guards"] | {"accuracy": 1.1})
+        running(server)
+        answered = [server.post(INFER, json=body(number)).json() for number in range(200)]
+        labels = [{"id": answer["id"], "outcome": int(LABELS[int(answer["id"]) * 17 % len(LABELS)])}
+                  for answer in answered]  # fmt: skip
+        assert feedback(server, *labels[:150], {"id": "nobody", "outcome": 1}) == {
+            "counted": 150,
+            "unknown": 1,
+        }
+        assert feedback(server, *labels[100:]) == {"counted": 50, "unknown": 50}
+        assert feedback(server, {"id": "nobody", "correct": True}) == {"counted": 0, "unknown": 1}
+        by_new = sum(answer["model_version"] == "2" for answer in answered)
+        found = reaches(server, lambda now: guard(now, "accuracy")["seen"] == by_new, "labels")
+        wrong = sum(
+            int(np.argmax(answer["outputs"][0]["data"])) != label["outcome"]
+            for answer, label in zip(answered, labels, strict=True)
+        )
+        assert guard(found, "accuracy")["events"] == wrong
+        command(server, "rollback")
+        assert feedback(server, labels[0]) == {"counted": 0, "unknown": 1}
+
+
+def feedback(server, *labels):
+    answer = server.post("/v1/feedback", json={"labels": labels})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_full_disk_stops_no_rollout_and_what_it_missed_is_written_when_there_is_room(house):
+    house.put("2", net(64))
+    with house.serving() as server:
+        start(server, "2", hold_s=60, **AB | {"plan": "canary"})
+        running(server)
+        limits = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
+        with Load(server) as load:
+            until(lambda: server.log("rollouts go on, and are kept in memory"), "a word of it")
+            assert command(server, "promote", "no room")["phase"] == "promoted"
+            until(lambda: len(load.answered("2")) > 50, "answers of the new version")
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, limits)
+            until(lambda: server.log("rollouts can be written down again"), "a word of it")
+        assert load.failures == []
+        assert history(server) == ["start", "stage", "promote"]
+        server.process.kill()
+        server.ended()
+    with house.serving() as server:
+        assert ask(server) == "2"
+        assert status(server)["says"] == "version 2 answers now: no room"
