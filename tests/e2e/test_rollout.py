@@ -15,7 +15,7 @@ def test_an_honest_better_version_comes_in_by_its_own_merits(house):
     house.settings('versions = ["2"]\n')
     house.put("2", net(8))
     with house.serving() as server, Load(server, tell=True) as load:
-        start(server, "1", differ=0.4, guards={"accuracy": 1.1}, why="more units")
+        start(server, "1", differ=0.4, guards=CHEAP | {"accuracy": 1.1}, why="more units")
         found = ended(server)
         assert found["phase"] == "promoted", found["says"]
         gone(server, "2")
