@@ -222,7 +222,7 @@ class Controller:
         pin = self.seating.pin_of(course.model, answers)
         self.seating.pin(pin)
         self._want_headers()
-        self._models.look_again()
+        self._models.look_again(course.model)
         return pin
 
     def _bad(self, model: str, version: str, why: str) -> Bad:
@@ -291,13 +291,17 @@ class Controller:
         self._catalog.choose(course.model, course.stable)
         trial.set(course)
         self._want_headers()
-        self._models.look_again()
+        self._models.look_again(course.model)
 
     def _want_headers(self) -> None:
         names = (header_of(course.terms.sticky) for course in self.courses.values())
         self._headers(frozenset(name for name in names if name))
 
     # -- for the desk --------------------------------------------------------------------------------
+
+    async def rescan(self) -> None:
+        """Know what is in the repository now."""
+        await self._models.rescan()
 
     def default(self, model: str) -> Live | None:
         """The version that answers requests which name none."""

@@ -59,6 +59,7 @@ class Desk:
     async def start(
         self, model: str, version: str, terms: Rollout, by: str, why: str = "", force: bool = False
     ) -> Status:
+        await self._controller.rescan()  # it may have been put there a moment ago
         folder = self._seating.folder(model, version)
         await asyncio.to_thread(comparison, terms.compare, terms.tolerance)  # which may import a lot
         live = self._controller.default(model)

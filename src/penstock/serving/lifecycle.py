@@ -80,6 +80,8 @@ class Lifecycle:
         self.double, self.part = self._staging.double, self._staging.part
         """For comparisons: load a version once more, and let go of it."""
         self._tasks: list[asyncio.Task[None]] = []
+        """Those that watch."""
+        self._looks: set[asyncio.Task[None]] = set()
         self._started = False
         self._closing = False
 
@@ -102,7 +104,7 @@ class Lifecycle:
     async def close(self) -> None:
         """Drain and close every version; the doors have stopped before."""
         self._closing = True
-        for task in (*self._tasks, *self._roster.loading.values()):
+        for task in (*self._tasks, *self._looks, *self._roster.loading.values()):
             task.cancel()
         await self._residency.close()
         for live in list(self._catalog):
@@ -115,9 +117,22 @@ class Lifecycle:
         """Readiness goes red; everything else goes on."""
         self._closing = True
 
-    def look_again(self) -> None:
-        """Other versions are wanted than before."""
+    async def rescan(self) -> None:
+        """See at once what has come into the repository; nothing is loaded for it."""
+        await self._scan()
+
+    def look_again(self, model: str) -> None:
+        """Other versions of a model are wanted than before."""
         self._runner.wake()
+        if self._started and not self._tasks:  # nobody watches
+            task = asyncio.create_task(self._look_at(model))
+            self._looks.add(task)
+            task.add_done_callback(self._looks.discard)
+
+    async def _look_at(self, model: str) -> None:
+        await self._scan()
+        if model in self._runner.memory:
+            await self._order(model, self._roster.seen.get(model), self._runner.memory)
 
     def retry(self, model: str, version: str) -> None:
         """Try a version again that would not load."""
