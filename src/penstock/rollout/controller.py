@@ -80,7 +80,7 @@ class Controller:
         self._prompts = Prompts(catalog, ledger, self.seating, self.trials.__contains__)
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
-        models.direct = self.seating.direct
+        models.direct, models.loaded = self.seating.direct, self.wake
 
     # -- life of its own -------------------------------------------------------------------------
 

@@ -77,6 +77,8 @@ class Lifecycle:
         self._staging = Staging(catalog, ledger, self._roster, self._residency, self._supply)
         self.direct: Callable[[Mapping[str, ModelFolder]], Mapping[str, ModelFolder]] = dict
         """Makes of a scan what is to be seen of it: rollouts say which versions are wanted."""
+        self.loaded: Callable[[], object] = bool
+        """Told when a version has been loaded, or would not load."""
         self.double, self.part = self._staging.double, self._staging.part
         """For comparisons: load a version once more, and let go of it."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -232,6 +234,7 @@ class Lifecycle:
             self._roster.loading.pop(key, None)
             self._tell()
             self._runner.wake()
+            self.loaded()
 
     async def _bring_or_put_off(self, order: watch.Load) -> str:
         try:
