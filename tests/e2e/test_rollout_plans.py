@@ -77,7 +77,7 @@ def test_a_shadow_answers_nobody_and_reports_until_it_is_told_to_come_in(house):
 
 def test_an_ab_run_keeps_both_until_told_and_stops_at_what_is_said_by_hand(house):
     house.put("2", net(64, odd=4))
-    with house.serving() as server, Load(server) as load:
+    with house.serving() as server, Load(server, pause=0.01) as load:
         code, said = shell(server, "start", "digits", "2", "--plan", "ab", "--steps", "40", "--hold", "20ms",
                            "--mirror", "0.5", "--json")  # fmt: skip
         assert code == 0, said
