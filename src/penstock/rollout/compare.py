@@ -10,9 +10,6 @@ from penstock.core.importing import find
 from penstock.core.likeness import EXACT, apart, outvoted, probabilities, sized
 from penstock.core.tensors import Array
 from penstock.core.types import Tensors
-from penstock.rollout.answers import Bins, answer_of, bin_of, wrong
-
-__all__ = ["COMPARISONS", "Bins", "Comparison", "answer_of", "bin_of", "comparison", "wrong"]
 
 SCORES = ("logit", "score", "prob", "softmax")
 """Words in the name of an output that holds scores of classes."""

@@ -7,7 +7,8 @@ from time import time
 from penstock.core.errors import InvalidRequest, LoadFailed, ModelNotReady, NotFound
 from penstock.core.spec import Rollout
 from penstock.rollout import course as courses
-from penstock.rollout.compare import comparison, wrong
+from penstock.rollout.answers import wrong
+from penstock.rollout.compare import comparison
 from penstock.rollout.controller import Controller
 from penstock.rollout.course import Course
 from penstock.rollout.feedback import Kept
