@@ -127,7 +127,7 @@ def added(folder: Path, rounds: int, seconds: int) -> tuple[list[Row], list[Row]
         rows.append(
             {"what": "a request", "method": name, "CPU µs": round(median(found), 2), "more": round(more, 2)}
         )
-        if name in list(TRIALS)[:2]:
+        if name in list(TRIALS)[:2]:  # at 50 % each turn of the loop also runs two batches where it ran one
             aims.append(
                 {
                     "name": f"{name}: µs that routing and guards add to a request",

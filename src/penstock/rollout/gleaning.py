@@ -10,7 +10,7 @@ from penstock.rollout.answers import Bins, answer_of
 from penstock.rollout.evidence.judge import Judge
 from penstock.rollout.feedback import Kept, Memory
 
-SAMPLED = 64
+SAMPLED = 512
 """Answers whose bins are told the judge at once."""
 
 
@@ -25,14 +25,16 @@ class Gleaning:
         self._bins = Bins() if "outputs" in watched else None
         self._binned: list[tuple[int, bool, float, int]] = []
 
-    def add(self, request: Request, reply: Reply, candidate: bool, odds: float, unit: int) -> None:
-        """An answer; takes 2 to 4 µs."""
+    def add(
+        self, request: Request, reply: Reply, candidate: bool, odds: float, unit: int, *, sampled: bool
+    ) -> None:
+        """An answer, which takes 2 µs to remember, and as much for its distribution if it is ``sampled``."""
         if request.id and self._labels:
             said, tenant = answer_of(reply.outputs), request.tags.get("tenant", "")
             self._memory.note(
                 request.id, self._model, self._rollout, candidate, odds, said, time(), unit, tenant
             )
-        if self._bins is not None and 0 < odds < 1:
+        if sampled and self._bins is not None and 0 < odds < 1:
             self._bin(self._bins, reply, candidate, odds, unit)
 
     def _bin(self, bins: Bins, reply: Reply, candidate: bool, odds: float, unit: int) -> None:

@@ -34,7 +34,7 @@ WAIT = 1.0
 """Seconds after which nobody waits any longer for a version that was taken back."""
 WINDOW = 10.0
 """Seconds of latencies and costs that are compared at once with a baseline's."""
-EVERY = 4
+EVERY = 16
 """One in so many answers is looked at for what it says, which takes 2 µs."""
 
 
@@ -186,7 +186,8 @@ class Trial:
         every = self.witness.every
         if not candidate and self.mirror.part and not self.witness.stable % every:
             self.mirror.offer(request, reply, self.witness, every)
-        self.gleaning.add(request, reply, candidate, odds, unit)
+        count = self.witness.candidate if candidate else self.witness.stable
+        self.gleaning.add(request, reply, candidate, odds, unit, sampled=not count % EVERY)
 
     # -- now and then ----------------------------------------------------------------------------------
 
