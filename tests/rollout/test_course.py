@@ -74,6 +74,13 @@ def test_no_traffic_is_no_evidence():
     assert course.says == "no requests for 400 s, which is no evidence: it holds"
 
 
+@pytest.mark.parametrize(("kind", "stage"), [("canary", 2), ("canary", 0), ("aa", 0)])
+def test_a_stage_that_saw_no_request_holds_whatever_the_guards_say(kind, stage):
+    orders, course = courses.decide(running(kind=kind, stage=stage), look(20.0, PASS, quiet=20.5))
+    assert (orders, course.stage, course.running) == ([], stage, True)
+    assert course.says == "no requests for 20 s, which is no evidence: it holds"
+
+
 def test_after_the_last_stage_the_candidate_answers():
     orders, course = courses.decide(running(stage=2), look(11.0))
     assert orders[0] == Promote("guards", "every guard has passed")

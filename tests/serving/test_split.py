@@ -11,7 +11,8 @@ import pytest
 from penstock.core.errors import DeadlineExceeded, EngineFailed, InvalidRequest, Overloaded, PenstockError
 from penstock.core.ticket import Ticket
 from penstock.core.types import Reply, Request, Timing
-from penstock.serving.split import Coin, Division, Relay, Split, number
+from penstock.serving.coin import Coin
+from penstock.serving.split import Division, Relay, Split, number
 
 F32 = np.float32
 X = {"x": np.ones((1, 2), F32)}

@@ -245,6 +245,22 @@ def test_only_quick_models_run_in_the_loop(
     assert isolation == choose_isolation(samples, spec)
 
 
+@pytest.mark.parametrize(
+    ("row", "beside", "isolation"),
+    [
+        (40e-6, "thread", "thread"),
+        (60e-6, "inline", "inline"),
+        (10e-6, "thread", "inline"),
+        (200e-6, "inline", "thread"),
+        (40e-6, "process", "inline"),
+        (60e-6, "", "thread"),
+    ],
+)
+def test_a_version_runs_where_the_one_beside_it_does_unless_that_is_clearly_wrong(row, beside, isolation):
+    """Else the luck of a measurement would make one of two like versions a thread hop slower."""
+    assert choose_isolation([(1, row)], ModelSpec(), "thread", beside) == isolation
+
+
 def test_what_an_engine_wants_in_processes_stays_there_unless_told_otherwise() -> None:
     assert choose_isolation(QUICK, ModelSpec(), "process") == "process"
     assert choose_isolation(QUICK, ModelSpec(isolation="inline"), "process") == "inline"

@@ -16,6 +16,7 @@ from penstock.metering.ledger import Ledger
 from penstock.rollout import course as courses
 from penstock.rollout import seats
 from penstock.rollout.columns import Rates
+from penstock.rollout.compare import comparison
 from penstock.rollout.course import Course, Note, Order, Promote, Rollback, Seen
 from penstock.rollout.evidence.judge import Judge
 from penstock.rollout.feedback import Memory
@@ -156,7 +157,7 @@ class Controller:
     async def observe(self) -> Looks:
         self.seating.settle()
         self._prompts.count()
-        self._begin_by_themselves()
+        await self._begin_by_themselves()
         found: dict[str, Seen] = {}
         for model, trial in self.trials.items():
             try:
@@ -165,10 +166,14 @@ class Controller:
                 log.exception("model %s: its rollout could not be looked at", model)
         return found
 
-    def _begin_by_themselves(self) -> None:
+    async def _begin_by_themselves(self) -> None:
         for wanted in list(self._prompts.due()):
             try:
-                self.begin(replace(wanted, terms=check(wanted.terms)))
+                terms = check(wanted.terms)
+                await asyncio.to_thread(comparison, terms.compare, terms.tolerance)  # which may import a lot
+                busy = self.courses.get(wanted.model)  # it may have begun meanwhile
+                if busy is None or (busy.kind == "aa" and wanted.version != wanted.stable):
+                    self.begin(replace(wanted, terms=terms))
             except PenstockError as error:
                 log.error("model %s: version %s is not rolled out: %s", wanted.model, wanted.version, error)
                 if wanted.version != wanted.stable:

@@ -157,7 +157,7 @@ def _stay_or_go(course: Course, seen: Seen, failed: Sequence[Guard]) -> Decision
     open_ = [
         guard for guard in seen.guards if guard.verdict != "pass" and targets.get(guard.name) is not None
     ]
-    if not open_ and spent >= course.hold:
+    if not open_ and spent >= course.hold and seen.quiet < spent:  # no traffic is no evidence
         return _go_on(course, seen.now)
     if spent > course.terms.patience_s and open_:
         return _inconclusive(course, seen, open_)
@@ -165,7 +165,7 @@ def _stay_or_go(course: Course, seen: Seen, failed: Sequence[Guard]) -> Decision
 
 
 def _waits_for(course: Course, seen: Seen, open_: Sequence[Guard], spent: float) -> str:
-    if seen.quiet >= QUIET:
+    if seen.quiet >= min(QUIET, spent):
         return f"no requests for {seen.quiet:.0f} s, which is no evidence: it holds"
     if not open_:
         return f"all is well; the stage lasts {course.hold - spent:.0f} s more"

@@ -11,7 +11,6 @@ from functools import partial
 from math import inf, nan
 from random import Random
 from time import monotonic
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -44,26 +43,23 @@ class Pair(Struct, frozen=True):
     """The least urgent that there is."""
 
 
-class Judging(Protocol):
-    """What hears of comparisons (``evidence.judge.Judge``)."""
-
-    def compared(self, candidate_differs: Sequence[bool], control_differs: Sequence[bool], /) -> None: ...
-
-
 class Mirror:
     """Lives on the event loop, at a witness's side."""
 
     def __init__(
         self,
         pair: Callable[[], Pair | None],
-        judge: Judging,
+        compared: Callable[[Sequence[bool], Sequence[bool]], None],
         comparison: Comparison,
         alarm: Callable[[str, str], None],
         *,
         foreign: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """``foreign``: the comparison is a user's own, and may take its time."""
+        """``compared`` hears whether candidate and control differ, ``alarm`` of what acts at once.
+
+        ``foreign``: the comparison is a user's own, and may take its time.
+        """
         self.part = 0.0
         """Of the requests that are copied."""
         self.timed = False
@@ -73,14 +69,14 @@ class Mirror:
         self.broken = ""
         """Why the comparison failed last."""
         self.running = 0
-        self._pair, self._judge, self._comparison = pair, judge, comparison
-        self._alarm, self._foreign = alarm, foreign
-        self._random = Random().random
-        self._clock = clock
+        self.alarm, self.clock = alarm, clock
+        self.random = Random().random
+        self._pair, self._compared, self._comparison = pair, compared, comparison
+        self._foreign = foreign
 
     def offer(self, request: Request, reply: Reply, witness: Witness, every: int = 1) -> None:
         """An answer of the stable version that may be copied; one in ``every`` is offered."""
-        if self.running >= MOST or self._random() >= self.part * every:
+        if self.running >= MOST or self.random() >= self.part * every:
             return
         pair = self._pair()
         if pair is None:
@@ -94,7 +90,7 @@ class Mirror:
         if self._foreign or size > INLINE:
             loop = asyncio.get_running_loop()
             work = partial(self._differences, given, _lasting(again), _lasting(new))
-            loop.run_in_executor(None, work).add_done_callback(self._compared)
+            loop.run_in_executor(None, work).add_done_callback(self._ended)
             return
         try:
             self._tell(
@@ -112,7 +108,7 @@ class Mirror:
             self.broken = f"the comparison fails: {one_line(error)}"
             raise
 
-    def _compared(self, done: "asyncio.Future[tuple[bool, bool]]") -> None:
+    def _ended(self, done: "asyncio.Future[tuple[bool, bool]]") -> None:
         self.running -= 1
         if done.cancelled():
             return
@@ -123,19 +119,7 @@ class Mirror:
             log.warning("answers could not be compared: %s", done.exception())
 
     def _tell(self, differ: tuple[bool, bool]) -> None:
-        self._judge.compared(*([each] for each in differ))
-
-    def alarm(self, guard: str, why: str) -> None:
-        """What acts at once."""
-        self._alarm(guard, why)
-
-    def toss(self) -> bool:
-        """Which of the two is asked first."""
-        return self._random() < 0.5
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        return self._clock
+        self._compared(*([each] for each in differ))
 
 
 def _lasting(reply: Reply | None) -> Tensors | None:
@@ -163,7 +147,7 @@ class _Copy:
 
     def start(self) -> None:
         self._mirror.running += 1
-        first = self._mirror.toss()
+        first = self._mirror.random() < 0.5
         for candidate in (first, not first):
             self._ask(candidate)
 

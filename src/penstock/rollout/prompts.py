@@ -14,8 +14,6 @@ from penstock.serving.catalog import Catalog
 
 WATCH = 30.0
 """Seconds that traffic is watched after a start before a version is rolled out by itself."""
-
-
 BY = "model.toml"
 
 

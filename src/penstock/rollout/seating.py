@@ -1,14 +1,19 @@
 """What rollouts keep of each model between and beside them: who answers, and who was taken back."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from penstock.core.errors import LoadFailed, UnknownModel, UnknownVersion
+from penstock.core.errors import BadSetting, LoadFailed, UnknownModel, UnknownVersion
 from penstock.core.schema import nearest
+from penstock.core.spec import Rollout
 from penstock.repository.layout import ModelFolder
 from penstock.rollout import seats
 from penstock.rollout.seats import Seat
+from penstock.rollout.terms import check
 from penstock.rollout.words import Bad, Pin
 from penstock.serving.catalog import Catalog
+
+log = logging.getLogger("penstock.rollout")
 
 
 class Seating:
@@ -25,6 +30,8 @@ class Seating:
         self._catalog = catalog
         self._trial = trial
         self._keep = keep
+        self._terms: dict[str, Rollout] = {}
+        """What settings were last seen to say of rollouts."""
         self._pins: dict[str, Pin] = {}
         self._bad: dict[str, dict[str, Bad]] = {}
 
@@ -37,8 +44,19 @@ class Seating:
 
     def direct(self, folders: Mapping[str, ModelFolder]) -> Mapping[str, ModelFolder]:
         """What a scan found, as the watcher is to see it."""
-        self.folders = folders
+        self.folders, before = folders, self._terms
+        self._terms = {name: folder.spec.rollout for name, folder in folders.items() if folder.spec}
+        for name, terms in self._terms.items():
+            if terms != before.get(name):
+                self._check(name, terms)
         return {name: seats.direct(folder, self.seat(name)) for name, folder in folders.items()}
+
+    def _check(self, model: str, terms: Rollout) -> None:
+        """Say now what would be wrong when a version comes."""
+        try:
+            check(terms)
+        except BadSetting as error:
+            log.error("model %s: %s; no version is rolled out by itself", model, error)
 
     def seat(self, model: str) -> Seat:
         """All that decides which of its versions are there."""

@@ -13,7 +13,6 @@ from penstock.rollout.columns import Rates
 from penstock.rollout.compare import COMPARISONS, comparison
 from penstock.rollout.course import Course
 from penstock.rollout.evidence.judge import Judge
-from penstock.rollout.evidence.requests import Requests
 from penstock.rollout.evidence.state import Bound
 from penstock.rollout.feedback import Memory
 from penstock.rollout.gleaning import Gleaning
@@ -87,7 +86,7 @@ class Trial:
         self._key = key_of(terms.sticky)
         self._begun = course.stage
         self._divided: tuple[float, Live | None] | None = None
-        self.witness = Witness(self._fold, self._alarm, self._answered)
+        self.witness = Witness(self.judge.fold, self._alarm, self._answered)
         self.witness.aside = terms.baseline
         self.witness.stable, self.witness.candidate = course.answered
         self.witness.rescued = course.saved
@@ -95,7 +94,7 @@ class Trial:
         """When it was written down (monotonic seconds)."""
         foreign = terms.compare not in COMPARISONS
         compare = comparison(terms.compare, terms.tolerance)
-        self.mirror = Mirror(self._pair, self.judge, compare, self._alarm, foreign=foreign)
+        self.mirror = Mirror(self._pair, self.judge.compared, compare, self._alarm, foreign=foreign)
         self.mirror.count = course.mirrored
         self._wanted = terms.mirror
         self.gleaning = Gleaning(self.model, self.id, scene.memory, self.judge)
@@ -173,9 +172,6 @@ class Trial:
         return self._twin.live if self._twin is not None else None
 
     # -- what it hears ---------------------------------------------------------------------------------
-
-    def _fold(self, requests: Requests) -> None:
-        self.judge.fold(requests)
 
     def _alarm(self, guard: str, why: str) -> None:
         self.hard.append((guard, why))

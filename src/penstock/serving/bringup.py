@@ -26,15 +26,17 @@ async def bring_up(
     recorder: Recorder,
     measuring: asyncio.Lock,
     known: Warm | None = None,
+    beside: str = "",
 ) -> Live:
     """Ready to serve; ``measuring`` keeps models from disturbing each other's measurements.
 
     ``known`` spares measuring: it is what an earlier load of the same files with the same settings gave.
+    ``beside`` is where the version that serves runs.
 
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
     """
     start = perf_counter()
-    opened = await open_sessions(spec, path, version, measuring, known)
+    opened = await open_sessions(spec, path, version, measuring, known, beside)
     session, warmth = opened.sessions[0], opened.warmth
     try:
         scheduler = Scheduler(

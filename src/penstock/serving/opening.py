@@ -76,11 +76,17 @@ class Leash:
 
 
 async def open_sessions(
-    spec: ModelSpec, path: Path, version: str, measuring: asyncio.Lock, known: Warm | None = None
+    spec: ModelSpec,
+    path: Path,
+    version: str,
+    measuring: asyncio.Lock,
+    known: Warm | None = None,
+    beside: str = "",
 ) -> Opened:
     """Warm sessions; ``measuring`` keeps models from disturbing each other's measurements.
 
-    ``known``, if given, is what such a measurement gave before, and is not measured again.
+    ``known``, if given, is what such a measurement gave before, and is not measured again; ``beside`` is
+    where the version that serves runs.
 
     A model that turns out slow is opened again with the threads that its run time asks for.
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
@@ -98,7 +104,9 @@ async def open_sessions(
         session = await _one(opening, _sized(spec, count, threads), 0, (), path)
         if known is not None:
             return session, await _limited(session, spec, lambda: _again(session, known), nullcontext())
-        return session, await _limited(session, spec, lambda: warm(session, spec, kind), measuring)
+        return session, await _limited(
+            session, spec, lambda: warm(session, spec, kind, beside=beside), measuring
+        )
 
     count, threads = choose_layout(spec.instances, cores, known.run_seconds if known else 0.0)
     session, warmth = await first(count, threads)

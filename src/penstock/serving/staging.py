@@ -64,7 +64,9 @@ class Staging:
             return self._residency.came(await self._supply.bring_up(order, book), order, book, None)
         with self._growth.over() as grown:
             known = self._residency.inventory.warmth(order)
-            live = await bring_up(order.spec, order.version, order.path, book, self._measuring, known)
+            serving = self._catalog.default(order.model)
+            beside = serving.state.isolation if serving is not None else ""
+            live = await bring_up(order.spec, order.version, order.path, book, self._measuring, known, beside)
             return self._residency.came(live, order, book, grown())
 
     def _go_live(self, live: Live) -> None:
@@ -118,9 +120,10 @@ class Staging:
                               "nothing of its own to load")  # fmt: skip
         if self._residency.limited:
             raise Unsupported("with memory.limit no version is loaded twice; leave the baseline out")
-        book = self._ledger.book(model, version)
+        book, serving = self._ledger.book(model, version), self._catalog.peek(model, version)
+        known = serving.warmth if serving is not None else None  # or the two would be laid out by luck
         try:
-            live = await bring_up(order.spec, version, order.path, book, self._measuring)
+            live = await bring_up(order.spec, version, order.path, book, self._measuring, known)
         except BaseException:
             self._ledger.forget(model, version)
             raise

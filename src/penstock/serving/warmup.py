@@ -23,6 +23,9 @@ LOOP_ROW = 50e-6
 """Seconds: a thread hop costs 40 µs, so what runs faster than this is faster in the loop."""
 LOOP_BATCH = 250e-6
 """Seconds: the longest that the loop may stand still for one batch."""
+SURE = 3.0
+"""By how much a version has to be quicker, or slower, than these bounds to run elsewhere than the version
+that serves: at eight loads of one network a row took 14 to 40 µs."""
 SLOW_ROW = 10e-3
 """Seconds: a row that takes longer is spread over threads, one for each of these."""
 MAX_ROWS = 64
@@ -59,19 +62,26 @@ class Warm(Struct, frozen=True):
         return sorted({rows for rows, _ in self.samples})
 
 
-def warm(session: Session, spec: ModelSpec, usual: Isolation = "thread", budget: float = SWEEP) -> Warm:
-    """Everything at once; ``usual`` is where the engine wants its sessions to run.
+def warm(
+    session: Session,
+    spec: ModelSpec,
+    usual: Isolation = "thread",
+    budget: float = SWEEP,
+    beside: str = "",
+) -> Warm:
+    """Everything at once; ``usual`` is where the engine wants its sessions to run, ``beside`` where the
+    version that serves does.
 
     Blocks for about ``budget`` seconds at most, plus a few single runs.
     """
     rng = np.random.default_rng(0)
     size, trouble = find_size(session, rng)
     if size is None:
-        isolation = choose_isolation([], spec, usual)
+        isolation = choose_isolation([], spec, usual, beside)
         return Warm(False, f"it cannot be run on made-up input: {trouble}", [], isolation, 0.0)
     verdict = verify_batching(session, rng, size)
     samples = sweep(session, rng, size, batched=verdict.batched, budget=budget, max_rows=_most(spec))
-    isolation = choose_isolation(samples, spec, usual)
+    isolation = choose_isolation(samples, spec, usual, beside)
     return Warm(verdict.batched, verdict.reason, samples, isolation, row_seconds(samples), size)
 
 
@@ -208,11 +218,15 @@ def _measure(session: Session, inputs: Tensors, end: float, clock: Clock) -> lis
 # -- where do they run? -----------------------------------------------------------------------------
 
 
-def choose_isolation(samples: Sequence[Sample], spec: ModelSpec, usual: Isolation = "thread") -> Isolation:
+def choose_isolation(
+    samples: Sequence[Sample], spec: ModelSpec, usual: Isolation = "thread", beside: str = ""
+) -> Isolation:
     """As the settings say, else as the engine asks for.
 
     Of what may run in threads, the loop takes models so quick that a thread hop costs more, at every
     batch size measured.
+    ``beside``, where the version that serves runs, is kept to unless it is clearly wrong: a hop more or
+    less, by the luck of a measurement, would make one of two like versions the slower one.
     """
     if spec.isolation != "auto":
         return spec.isolation
@@ -220,7 +234,9 @@ def choose_isolation(samples: Sequence[Sample], spec: ModelSpec, usual: Isolatio
         return usual
     sizes = {rows for rows, _ in samples}
     longest = max(median(s for rows, s in samples if rows == size) for size in sizes)
-    return "inline" if row_seconds(samples) <= LOOP_ROW and longest <= LOOP_BATCH else "thread"
+    sure = {"inline": SURE, "thread": 1 / SURE}.get(beside, 1.0)
+    quick = row_seconds(samples) <= LOOP_ROW * sure and longest <= LOOP_BATCH * sure
+    return "inline" if quick else "thread"
 
 
 def choose_layout(

@@ -6,7 +6,6 @@ from penstock.rollout.evidence.stand import Stand
 from penstock.rollout.words import Guard, Verdict
 
 DAY = 86_400.0
-LATENCIES = ("p50", "p95", "p99")
 RATES = {"errors": "requests that fail", "timeouts": "requests that time out", "accuracy": "wrong answers"}
 COUNTED = {"answers": "compared answers", "accuracy": "labels"}
 
