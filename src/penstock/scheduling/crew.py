@@ -111,9 +111,7 @@ class Crew:
         if len(going) < 2:
             raise ValueError(f"{self.name}: the last instance cannot be taken away")
         # The one that came last, so that long-lived ones keep what they have cached.
-        instance = max(
-            reversed(going), key=lambda each: (each in self._down, each in self._idle)
-        )
+        instance = max(reversed(going), key=lambda each: (each in self._down, each in self._idle))
         left: asyncio.Future[Session] = self._loop.create_future()
         self._leaving[instance] = left
         if instance in self._idle or instance in self._down:

@@ -139,6 +139,10 @@ class Lifecycle:
         """By model, how many instances to load, where their number follows the traffic."""
         self._staging.counts = counts
 
+    def room(self) -> float:
+        """Bytes that may be taken for more instances, within what is free and within ``memory.limit``."""
+        return self._residency.room()
+
     def park(self, model: str, why: str) -> None:
         """Unload a model that is not needed until a request asks for it; not while a version is on trial."""
         if self._catalog.peek(model) is not None and not self._catalog.divided(model):

@@ -12,6 +12,7 @@ from time import monotonic
 from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.core import machine
 from penstock.core.errors import LoadFailed
 from penstock.core.schema import nearest
 from penstock.core.sizes import show
@@ -185,6 +186,13 @@ class Residency:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def room(self) -> float:
+        """Bytes that may be taken for more instances."""
+        free = machine.free_memory() * machine.SHARE or inf
+        if not self.limited:
+            return free
+        return min(free, self._rules.limit - memory.total(self.inventory.residents(monotonic())))
+
     def park(self, model: str, why: str) -> None:
         """Unload a model that is not needed; the next request for it loads it."""
         self.inventory.parked.add(model)
@@ -325,7 +333,9 @@ class Residency:
         now = monotonic()
         lives = list(self._catalog.table[model].versions.values())
         size = sum(map(self.inventory.size, lives))
-        self.park(model, f"to make room: memory.limit is {show(self._rules.limit)}, and it takes {show(size)}")
+        self.park(
+            model, f"to make room: memory.limit is {show(self._rules.limit)}, and it takes {show(size)}"
+        )
         self._swaps.evicted(model)
         self._gone.append((now, Wanted(model=model, bytes=size)))
         self._warn(now)

@@ -78,7 +78,6 @@ class Resizing:
         if monotonic() >= self._rest:
             self._starting.extend(asyncio.create_task(self._grow()) for _ in range(more))
 
-
     async def _grow(self) -> None:
         began = monotonic()
         task = asyncio.current_task()
