@@ -27,6 +27,7 @@ from penstock.dashboard.stream import Hub
 from penstock.dashboard.words import Hello, May
 from penstock.doors import access, billing
 from penstock.doors import rollouts as rolling
+from penstock.doors import scaling as growing
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys, key_of
 from penstock.doors.extensions import NAME
@@ -43,6 +44,7 @@ from penstock.rollout.controller import Controller
 from penstock.rollout.desk import Desk
 from penstock.rollout.store import open_state
 from penstock.scaling.controller import Controller as Scaling
+from penstock.scaling.desk import Desk as Scales
 from penstock.scaling.store import open_store
 from penstock.serving import budgeted
 from penstock.serving.catalog import Catalog
@@ -100,6 +102,7 @@ class Server:
         self.rollouts = Controller(self.catalog, self.models, self.ledger, self._rates, self._hand_on)
         self._desk = Desk(self.rollouts)
         self.scaling = Scaling(self.catalog, self.models, self.ledger, settings.scaling.every_s)
+        self._scales = Scales(self.scaling, self.catalog, self.models)
         gateway = Gateway(self.catalog, self.ledger.refused, self.models.cold)
         answering = budgeted.wrap(gateway, self.budgets, self.ledger.refused)
         self._traced = trace.wrap(answering, settings.trace.otlp)
@@ -137,6 +140,7 @@ class Server:
                 *page.routes(self._hub, history, self._greet, self._may),
                 *billing.routes(self.meter.bill, self._price_from),
                 *rolling.routes(self._desk, self._keys.who, self._tenant),
+                *growing.routes(self._scales),
             ],
         )
 
@@ -189,7 +193,7 @@ class Server:
 
     async def _metrics(self, accept: str) -> tuple[bytes, str]:
         states, standings = self.models.states(), self.budgets.status()
-        found = prometheus.snapshot(self.ledger, states, self.meter, standings)
+        found = prometheus.snapshot(self.ledger, states, self.meter, standings, self._scales.list())
         return await asyncio.to_thread(prometheus.encode, found, accept)
 
     def _price_from(self) -> str:

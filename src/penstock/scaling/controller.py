@@ -105,7 +105,7 @@ class Controller:
         others: list[Claim] = []
         for model, lives in self._moving():
             track = self.tracks.get(model) or await self._enter(model)
-            track.look(lives, now)
+            track.look(lives, self._models.cold.asked[model], now)
             if lives and lives[0].resizing is not None:
                 lives[0].resizing.took = partial(self._started, track)
             if now < track.due and not track.pressed(lives):
@@ -130,7 +130,7 @@ class Controller:
         """Each model by itself, then what there is shared out among them; pure."""
         looks, others, room = seen
         decisions: dict[str, Decision] = {}
-        memories: dict[str, Memory] = {model: memory[model] for model in self.tracks if model in memory}
+        memories = dict(memory)
         for model, look in looks.items():
             decisions[model], memories[model] = decide(look.seen, memory.get(model, Memory()), look.terms)
         given = share([*_claims(looks, decisions), *others], room.cores, room.memory)
@@ -148,6 +148,8 @@ class Controller:
         model, decision, now = order
         track = self.tracks[model]
         track.decided(decision, now)
+        feedback = self._runner.memory[model].feedback
+        track.missed = feedback.share if feedback.asked else None
         wanted = decision.instances
         self._models.begin_with({name: track.wanted for name, track in self.tracks.items()})
         if not wanted:
@@ -208,6 +210,9 @@ class Controller:
             loading = any(state.name == model for state in self._models.states() if state.state == "LOADING")
             if not loading:
                 del self.tracks[model]
+                self._runner.memory = {
+                    name: kept for name, kept in self._runner.memory.items() if name != model
+                }
 
     async def _learn(self, track: Track, look: Look) -> None:
         """What takes milliseconds is done in a thread, before the decision asks for it."""

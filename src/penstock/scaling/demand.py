@@ -16,15 +16,23 @@ class Demand:
 
     def __init__(self) -> None:
         self._arrived: WeakKeyDictionary[Executor, int] = WeakKeyDictionary()
+        self._cold = self._owed = 0
         self._outcome: tuple[float, float] | None = None
 
-    def rows(self, schedulers: Iterable[Scheduler]) -> int:
-        """Rows that came since the last call."""
-        total = 0
+    def rows(self, schedulers: Iterable[Scheduler], cold: int) -> int:
+        """Rows that came since the last call; ``cold``: those so far that found the model not loaded.
+
+        They come to a scheduler later, and are counted when they came.
+        """
+        fresh, self._cold = cold - self._cold, cold
+        self._owed += fresh
+        total = fresh
         for scheduler in schedulers:
             total += scheduler.arrived - self._arrived.get(scheduler, 0)
             self._arrived[scheduler] = scheduler.arrived
-        return total
+            total -= self._owed
+            self._owed = 0  # those that gave up are not waited for
+        return max(0, total)
 
     def outcome(self, books: Iterable[Book], target_s: float) -> tuple[float, float]:
         """Requests that missed the target since the last call, and all; (0, 0) the first time."""

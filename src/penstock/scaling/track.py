@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from copy import deepcopy
-from math import ceil
+from math import ceil, floor
 
 from msgspec import Struct
 
@@ -11,7 +11,6 @@ from penstock.core.spec import ModelSpec
 from penstock.metering.book import Book
 from penstock.scaling.capacity import Happened
 from penstock.scaling.carrying import Carrying
-from penstock.scaling.decide import Memory
 from penstock.scaling.demand import Demand
 from penstock.scaling.needs import Needs
 from penstock.scaling.series import Series
@@ -24,6 +23,8 @@ from penstock.serving.recording import unwrap
 
 TICKS = 2160
 """Ticks that are shown: six hours at 10 s."""
+LONG = 60.0
+"""Seconds between two looks after which nobody knows when what came, came."""
 TOLD = 100
 """Decisions in memory."""
 
@@ -45,7 +46,8 @@ class Track:
     def __init__(self, model: str, tick_s: float) -> None:
         self.model = model
         self.series = Series()
-        self.memory = Memory()
+        self.missed: float | None = None
+        """Part of the requests of the last hours that missed the target; None where there were none."""
         self.decision: Decision | None = None
         self.due = 0.0
         """When it is decided upon next (Unix seconds)."""
@@ -61,6 +63,9 @@ class Track:
         self._tick_s = tick_s
         self._demand = Demand()
         self._ticks: deque[Tick] = deque(maxlen=TICKS)
+        self._looked = 0.0
+        self._since = 0.0
+        """When the version that answers was first seen."""
         self._kept_to = 0.0
         self._fresh_starts: list[tuple[float, float]] = []
         self._fresh_told: list[Told] = []
@@ -74,20 +79,36 @@ class Track:
 
     # -- what is seen ------------------------------------------------------------------------------
 
-    def look(self, lives: Sequence[Live], now: float) -> None:
-        """Count what came since the last look; ``lives``: who answers, the stable version first."""
+    def look(self, lives: Sequence[Live], cold: int, now: float) -> None:
+        """Count what came since the last look; ``lives``: who answers, the stable version first.
+
+        ``cold``: rows so far that found the model not loaded.
+        """
         live = lives[0] if lives else None
         if live is not None and live is not self.live:
-            self._begin(live)
+            self._begin(live, now)
         self.live = live
-        self.series.add(now, self._demand.rows([_scheduler(each) for each in lives]))
+        self._count(self._demand.rows([_scheduler(each) for each in lives], cold), now)
 
-    def _begin(self, live: Live) -> None:
+    def _count(self, rows: int, now: float) -> None:
+        """Into each second its part of the time since the last look: a late one is no burst."""
+        before, self._looked = self._looked, now
+        if not before < now <= before + LONG:
+            self.series.add(now, rows)
+            return
+        at = before
+        while at < now:
+            end = min(now, floor(at) + 1.0)
+            self.series.add(at, rows * (end - at) / (now - before))
+            at = end
+
+    def _begin(self, live: Live, now: float) -> None:
+        self.due, self._since = 0.0, now
         self.spec = live.state.spec
         self.carrying = Carrying(live, _scheduler(live).policy)
         self.most = live.resizing.most if live.resizing is not None else 1
         if live.resizing is None or not live.resizing.shared or not self.starts:
-            self.started(live.state.load_seconds, self.series.seconds.open or 0)
+            self.started(live.state.load_seconds, now)
 
     def started(self, seconds: float, now: float) -> None:
         """An instance, or the model itself, took so long to load and warm up."""
@@ -154,8 +175,10 @@ class Track:
     def terms(self) -> Terms:
         """By model.toml, and what there is room for."""
         instances, scaling = self.spec.instances, self.spec.scaling
+        # What was loaded a moment ago is not idle, however long ago the last request was.
+        fresh = self.live is not None and self._looked - self._since < instances.idle_s
         return Terms(
-            least=1 if instances.min is None else instances.min,
+            least=instances.least if fresh or instances.min is None else instances.min,
             most=self.most,
             idle_s=instances.idle_s,
             budget=scaling.budget,

@@ -45,8 +45,10 @@ class Standing(Struct, frozen=True, kw_only=True):
     """Variance over mean of the rows in a second."""
     carries: float | None = None
     """Of one instance within the target, by its learned run times; None: not known yet."""
-    observed: float | None = None
-    """The same, by what really happened under load; None: it was never near."""
+    alone: float | None = None
+    """Of one instance by itself, so that 99 % of evenly random requests are in time."""
+    corrected: float = 1.0
+    """By how much what really happened under load has corrected both."""
     wait_ms: float = 0.0
     """What a request may wait in the queue and be in time."""
     target_ms: float = 0.0
