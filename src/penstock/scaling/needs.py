@@ -15,14 +15,15 @@ class Needs:
         self._cpu: dict[int, float] = {}
         self._used = 0.0
         self._ran = 0.0
-        self._seen = 0.0
+        self._seen: float | None = None
 
     def look(self, sessions: list[Session], ran: float) -> None:
         """``ran``: seconds of all batches so far, over all instances."""
         now = {id(each): float(each.cpu()) for each in sessions if hasattr(each, "cpu")}
         # A process that was started again begins anew.
         self._used += sum(max(0.0, cpu - self._cpu.get(one, cpu)) for one, cpu in now.items())
-        self._ran += max(0.0, ran - self._seen) if now else 0.0
+        if now and self._seen is not None:  # what ran before the first look was used before, too
+            self._ran += max(0.0, ran - self._seen)
         self._cpu, self._seen = now, ran
         if self._ran > 60 * ENOUGH:  # what was long ago counts less
             self._used /= 2
