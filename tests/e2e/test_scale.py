@@ -34,7 +34,7 @@ def ask(server, model="steady", timeout=30.0):
 
 
 async def drive(url, rates, seconds, seed=7):
-    """Requests at random moments, at a rate that goes from one to the other; (sent at, took, status) of each."""
+    """Requests at random moments, the rate going from one to the other: when sent, took, status of each."""
     rng, found, begun = random.Random(seed), [], time.monotonic()
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
 
