@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core import resources
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert
 from penstock.core.sizes import size
@@ -111,6 +112,7 @@ def check_file(spec: ModelSpec, where: Path) -> None:
 def check_values(spec: ModelSpec, where: Path) -> None:
     """Raises BadSetting where the default priority is none of the priorities, or an amount is none."""
     size(spec.record.max_bytes, f"{where}: record.max_bytes")
+    resources.check(spec.instances.resources, f"{where}: instances.resources")
     queue = spec.queue
     if queue.default_priority > queue.max_priority:
         raise BadSetting(

@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from time import perf_counter
 
-from penstock.core.ports import BatchPolicy, Recorder
+from penstock.core.ports import BatchPolicy, Place, Recorder
 from penstock.core.spec import Batching, ModelSpec
 from penstock.core.types import ModelState
 from penstock.scheduling.policy import make
@@ -27,16 +27,17 @@ async def bring_up(
     measuring: asyncio.Lock,
     known: Warm | None = None,
     beside: str = "",
+    place: Place | None = None,
 ) -> Live:
     """Ready to serve; ``measuring`` keeps models from disturbing each other's measurements.
 
     ``known`` spares measuring: it is what an earlier load of the same files with the same settings gave.
-    ``beside`` is where the version that serves runs.
+    ``beside`` is where the version that serves runs, ``place`` where else than here there is room.
 
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
     """
     start = perf_counter()
-    opened = await open_sessions(spec, path, version, measuring, known, beside)
+    opened = await open_sessions(spec, path, version, measuring, known, beside, place)
     session, warmth = opened.sessions[0], opened.warmth
     try:
         scheduler = Scheduler(

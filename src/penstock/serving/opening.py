@@ -15,17 +15,17 @@ from msgspec.structs import replace
 from penstock.core import machine
 from penstock.core.errors import InstanceLost, LoadFailed, PenstockError, one_line
 from penstock.core.importing import find
-from penstock.core.ports import Engine, Session
+from penstock.core.ports import Apart, Engine, Place, Restartable, Session
 from penstock.core.spec import Isolation, ModelSpec
 from penstock.engines import ENGINES, FILES, usual
 from penstock.serving.synthesize import prepare
-from penstock.serving.warmup import Warm, choose_layout, warm
+from penstock.serving.warmup import SURE, Warm, choose_layout, warm
 from penstock.workers.worker import Worker
 
 log = logging.getLogger("penstock.serving")
 
 Given = TypeVar("Given")
-Open = Callable[[ModelSpec, int, tuple[int, ...], Callable[[Worker], object]], Session]
+Open = Callable[[ModelSpec, int, tuple[int, ...], Callable[[Restartable], object]], Session]
 """Opens one session for a spec with its layout, which instance it is, and the cores to keep to; a
 process is handed on as soon as there is one."""
 
@@ -59,10 +59,10 @@ class Leash:
     """A process that loads, which can be let go of at any time, even before there is one."""
 
     def __init__(self) -> None:
-        self._worker: Worker | None = None
+        self._worker: Restartable | None = None
         self._dropped = False
 
-    def hold(self, worker: Worker) -> None:
+    def hold(self, worker: Restartable) -> None:
         """In the thread that opens it."""
         self._worker = worker
         if self._dropped:
@@ -82,11 +82,12 @@ async def open_sessions(
     measuring: asyncio.Lock,
     known: Warm | None = None,
     beside: str = "",
+    place: Place | None = None,
 ) -> Opened:
     """Warm sessions; ``measuring`` keeps models from disturbing each other's measurements.
 
     ``known``, if given, is what such a measurement gave before, and is not measured again; ``beside`` is
-    where the version that serves runs.
+    where the version that serves runs; ``place`` is where else than on this machine there is room.
 
     A model that turns out slow is opened again with the threads that its run time asks for.
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
@@ -96,6 +97,10 @@ async def open_sessions(
         raise LoadFailed(f"no engine for {path.name}; name one with 'engine', or use {', '.join(FILES)}")
     engine: Engine = find(name, ENGINES, "engine")()
     kind: Isolation = getattr(engine, "isolation", "process")
+    if place is not None and place.takes(spec) and (known is None or known.isolation == place.kind):
+        opened = await _elsewhere(place, name, spec, path, version, measuring, known, beside)
+        if opened is not None:
+            return opened
     apart = "process" in (spec.isolation, kind if spec.isolation == "auto" else "")
     opening: Open = partial(_in_process, name, path, version) if apart else partial(_in_here, engine, path)
     cores = len(machine.cores())
@@ -122,7 +127,37 @@ async def open_sessions(
         session, warmth = await first(count, wanted)
     if not apart:
         return Opened([session] * (1 if warmth.isolation == "inline" else count), warmth, each=False)
-    return await _more(opening, _sized(spec, count, wanted), cast(Worker, session), warmth, path)
+    return await _more(opening, _fitting(_sized(spec, count, wanted), session), session, warmth, path)
+
+
+async def _elsewhere(
+    place: Place,
+    engine: str,
+    spec: ModelSpec,
+    path: Path,
+    version: str,
+    measuring: asyncio.Lock,
+    known: Warm | None,
+    beside: str,
+) -> Opened | None:
+    """Sessions on other machines; None where the first of them says that it is not worth the way.
+
+    Of two versions side by side, one does not run here and the other there by the luck of a measurement.
+    """
+    sized = place.sized(spec)
+    opening: Open = partial(_in_place, place, engine, path, version)
+    session = await _one(opening, sized, 0, (), path)
+    if known is not None:
+        warmth = await _limited(session, spec, lambda: _again(session, known), nullcontext())
+    else:
+        found = await _limited(session, spec, lambda: warm(session, spec, "process"), measuring)
+        warmth = replace(found, isolation=place.kind)
+        sure = {"": 1.0, place.kind: SURE}.get(beside, 1 / SURE)
+        if warmth.samples and spec.isolation == "auto" and not place.worth(cast(Apart, session), sure):
+            log.info("model %s stays on this machine: its batches run for less than the way takes", spec.name)
+            await asyncio.to_thread(_close, session)
+            return None
+    return await _more(opening, sized, session, warmth, path)
 
 
 def _accelerated(session: Session) -> bool:
@@ -133,21 +168,26 @@ def _sized(spec: ModelSpec, count: int, threads: int) -> ModelSpec:
     return replace(spec, instances=replace(spec.instances, count=count, threads=threads))
 
 
-async def _more(opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, path: Path) -> Opened:
-    """The processes beside the first, as many as memory allows, side by side."""
-    wanted, threads = spec.instances.count, spec.instances.threads
-    each = first.resident()
+def _fitting(spec: ModelSpec, session: Session) -> ModelSpec:
+    """With as many processes as memory allows, where one of them takes what ``session`` does."""
+    wanted, each = spec.instances.count, cast(Apart, session).resident()
     count = machine.affordable(wanted, each, machine.free_memory())
     if count < wanted:
         log.warning(
             "model %s: %d processes instead of %d, as each takes %.0f MiB of memory",
             *(spec.name, count, wanted, each / 2**20),
         )
+    return _sized(spec, count, spec.instances.threads)
+
+
+async def _more(opening: Open, spec: ModelSpec, session: Session, warmth: Warm, path: Path) -> Opened:
+    """The sessions beside the first, side by side."""
+    first, count, threads = cast(Apart, session), spec.instances.count, spec.instances.threads
     places = machine.place(count, threads, machine.cores()) if spec.instances.pin else [()] * count
     tasks = [asyncio.create_task(_one(opening, spec, at, places[at], path)) for at in range(1, count)]
     ready = partial(prepare, sizes=warmth.sizes, size=warmth.size)
     try:
-        workers = [first, *[cast(Worker, await task) for task in tasks]]
+        workers = [first, *[cast(Apart, await task) for task in tasks]]
         first.keep_to(places[0])
         for worker in workers:
             worker.warm_up = ready
@@ -158,13 +198,13 @@ async def _more(opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, pat
     return Opened(list(workers), warmth, each=True)
 
 
-async def _close_all(first: Worker, tasks: Sequence[asyncio.Task[Session]]) -> None:
+async def _close_all(first: Apart, tasks: Sequence[asyncio.Task[Session]]) -> None:
     """The first process, and those beside it that are there, or are still to come."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     done = [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
-    workers = [first, *(cast(Worker, session) for session in done)]
+    workers = [first, *(cast(Apart, session) for session in done)]
     for worker in workers:
         worker.kill()
     await asyncio.gather(*(asyncio.to_thread(_close, worker) for worker in workers))
@@ -209,10 +249,23 @@ def _in_process(
     spec: ModelSpec,
     at: int,
     cores: tuple[int, ...],
-    begun: Callable[[Worker], object],
+    begun: Callable[[Restartable], object],
 ) -> Worker:
     alone = _sized(spec, 1, spec.instances.threads)
     return Worker(engine, alone, path, f"{spec.name}-{version}-{at}", cores, begun)
+
+
+def _in_place(
+    place: Place,
+    engine: str,
+    path: Path,
+    version: str,
+    spec: ModelSpec,
+    at: int,
+    cores: tuple[int, ...],
+    begun: Callable[[Restartable], object],
+) -> Apart:
+    return place.open(engine, spec, path, version, f"{spec.name}-{version}-{at}", begun)
 
 
 def _again(session: Session, known: Warm) -> Warm:

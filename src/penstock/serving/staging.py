@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from functools import partial
 from time import monotonic
 
 from penstock.core.errors import PenstockError, Unsupported, one_line
+from penstock.core.ports import Place
 from penstock.metering.book import Book
 from penstock.metering.ledger import Ledger
 from penstock.repository.versions import natural
@@ -25,13 +27,20 @@ class Staging:
     """Lives on the event loop, at the lifecycle's side; writes the catalog."""
 
     def __init__(
-        self, catalog: Catalog, ledger: Ledger, roster: Roster, residency: Residency, supply: Supply
+        self,
+        catalog: Catalog,
+        ledger: Ledger,
+        roster: Roster,
+        residency: Residency,
+        supply: Supply,
+        place: Place | None = None,
     ) -> None:
         self._catalog = catalog
         self._ledger = ledger
         self._roster = roster
         self._residency = residency
         self._supply = supply
+        self._bring_one_up = partial(bring_up, place=place)
         self._measuring = asyncio.Lock()
         self.doubles: set[Live] = set()
         """Versions that are loaded once more, beside those that serve."""
@@ -66,7 +75,9 @@ class Staging:
             known = self._residency.inventory.warmth(order)
             serving = self._catalog.default(order.model)
             beside = serving.state.isolation if serving is not None else ""
-            live = await bring_up(order.spec, order.version, order.path, book, self._measuring, known, beside)
+            live = await self._bring_one_up(
+                order.spec, order.version, order.path, book, self._measuring, known, beside
+            )
             return self._residency.came(live, order, book, grown())
 
     def _go_live(self, live: Live) -> None:
@@ -123,7 +134,7 @@ class Staging:
         book, serving = self._ledger.book(model, version), self._catalog.peek(model, version)
         known = serving.warmth if serving is not None else None  # or the two would be laid out by luck
         try:
-            live = await bring_up(order.spec, version, order.path, book, self._measuring, known)
+            live = await self._bring_one_up(order.spec, version, order.path, book, self._measuring, known)
         except BaseException:
             self._ledger.forget(model, version)
             raise
