@@ -38,14 +38,18 @@ class Drawer:
         self._seal = Seal(manifest)
         try:
             base.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(base / f"{manifest.digest}.lock", fcntl.LOCK_EX)
+            lock = base / f"{manifest.digest}.lock"
+            self._lock = _locked(lock, fcntl.LOCK_SH)  # as all have it who use it
+            if not self._whole.is_dir():
+                self._lock.close()
+                self._lock = _locked(lock, fcntl.LOCK_EX)
             self.missing = not self._whole.is_dir()
             if self.missing:
                 self._begin(base, unused)
+            else:
+                self._share()
         except OSError as error:
             raise _failed(base, error) from None
-        if not self.missing:
-            self._share()
 
     def _begin(self, base: Path, unused: int) -> None:
         shutil.rmtree(self._part, ignore_errors=True)  # of one who died

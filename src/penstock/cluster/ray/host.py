@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from time import perf_counter
@@ -54,7 +55,8 @@ class Answer(Struct, frozen=True):
 
 
 class Host:
-    """One thread of its own for the model; ``ended`` and ``resident`` are answered by others.
+    """Several threads take calls, and the model has one of its own: as in ``workers``, whatever it keeps
+    for a thread is there at every run, and while it runs ``ended`` is answered by others.
 
     No method but the constructor raises: what went wrong is an answer.
     """
@@ -62,6 +64,7 @@ class Host:
     def __init__(self) -> None:
         prefer_as_victim()
         self._over = Event()
+        self._own = ThreadPoolExecutor(1, "model")
         self._session: Session | None = None
         self._drawer: cabinet.Drawer | None = None
         self._path = Path()
@@ -99,6 +102,9 @@ class Host:
 
     def open(self, engine: str, spec: ModelSpec, path: tuple[str, ...]) -> Loaded | Refused:
         """Load the model, all of whose files are there; ``path`` is the server's ``sys.path``."""
+        return self._own.submit(self._open, engine, spec, path).result()
+
+    def _open(self, engine: str, spec: ModelSpec, path: tuple[str, ...]) -> Loaded | Refused:
         try:
             if self._drawer is not None and self._drawer.missing:
                 self._drawer.finish()
@@ -118,6 +124,9 @@ class Host:
 
     def run(self, laden: parts.Laden, outputs: tuple[str, ...]) -> Answer | Refused:
         """A batch, whose tensors are views of the node's store."""
+        return self._own.submit(self._run, laden, outputs).result()
+
+    def _run(self, laden: parts.Laden, outputs: tuple[str, ...]) -> Answer | Refused:
         try:
             assert self._session is not None  # noqa: S101 - it was opened before
             inputs = parts.unload(laden)
@@ -131,20 +140,16 @@ class Host:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             return refused(error)
 
-    def resident(self) -> int:
-        """Bytes of memory that the process holds."""
-        return machine.resident(os.getpid())
-
     def ended(self) -> None:
         """Never answers: whoever asked is told that this process has gone."""
         self._over.wait()
 
     def close(self) -> None:
-        """The session gives back what it holds, on its own thread."""
+        """The session gives back what it holds."""
         session, self._session = self._session, None
         try:
             if session is not None:
-                session.close()
+                self._own.submit(session.close).result()
         finally:
             if self._drawer is not None:
                 self._drawer.close()

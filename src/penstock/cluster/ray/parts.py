@@ -52,6 +52,11 @@ def _load(pieces: Sequence[Array]) -> Parts:
     return Parts(tuple(whole if plain else [piece.view(np.uint16) for piece in whole]), plain)
 
 
+def size(laden: Laden) -> int:
+    """Bytes of all tensors."""
+    return sum(piece.nbytes for parts in laden.values() for piece in parts.pieces)
+
+
 def unload(laden: Laden) -> dict[str, Array]:
     """The tensors as they were, read where they lie as far as that is possible; none may be written to."""
     out = {name: _unload(parts) for name, parts in laden.items()}

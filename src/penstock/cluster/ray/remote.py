@@ -4,7 +4,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
-from functools import cache
 from statistics import median
 from threading import Lock, Timer
 from time import monotonic, perf_counter
@@ -13,7 +12,7 @@ from typing import Any
 from penstock import __version__
 from penstock.cluster.ray import parts
 from penstock.cluster.ray.host import Answer, Call, Host, Loaded, Welcome
-from penstock.cluster.ray.link import Link
+from penstock.cluster.ray.link import CLIENT, Link
 from penstock.cluster.ray.parcel import Parcel
 from penstock.cluster.ray.sentinel import Sentinel
 from penstock.core import resources
@@ -30,11 +29,13 @@ log = logging.getLogger("penstock.cluster")
 
 RECENT = 3
 """Runs by which it is judged whether they are worth their way: as many as the last size was measured with."""
+CALLS = 4
+"""Calls that an actor takes at once: a run, one that asks to be told of its end, and one to close."""
+_MESSAGE = 1 << 20
+"""Bytes of a batch above which Ray's client is to send it apart from the call."""
 _ENDING = 5.0
 _FIRST_WORD, _NEXT_WORD = 10.0, 30.0
 """Seconds after which the log says that an instance waits for a node, and says so again."""
-_WINDOW = 2
-"""Chunks of a model's files that are on their way at once."""
 
 
 class Remote:
@@ -129,15 +130,15 @@ class Remote:
         return welcome
 
     def _send(self, actor: Any, until: float) -> None:
-        """The model's files, of which the store holds a few chunks at a time."""
-        going: deque[Any] = deque()
+        """The model's files, of which the store holds two chunks at a time: one is read, one written."""
         begun = monotonic()
+        going = None
         for pieces in self._parcel.pieces():
-            if len(going) == _WINDOW:
-                self._answer(going.popleft(), until)
-            going.append(actor.take.remote(pieces))
-        while going:
-            self._answer(going.popleft(), until)
+            chunk = self._link.ray.put(pieces)
+            if going is not None:
+                self._answer(going, until)
+            going = actor.take.remote(chunk)
+        self._answer(going, until)
         size = self._parcel.manifest.size / 2**20
         log.info("%s: %.1f MiB of files sent in %.2f s", self._name, size, monotonic() - begun)
 
@@ -228,6 +229,8 @@ class Remote:
         if actor is None:
             raise InstanceLost("it has ended")
         try:
+            if self._link.address.startswith(CLIENT) and parts.size(laden) > _MESSAGE:
+                laden = self._link.ray.put(laden)  # which is sent in chunks; messages are not
             return actor.run.remote(laden, outputs)
         except Exception as error:
             raise _lost(error) from error
@@ -280,19 +283,11 @@ def _actor(ray: Any, asked: Mapping[str, float], threads: int) -> Any:
         "memory": asked.get(resources.MEMORY),
         "resources": own,
         "runtime_env": {"env_vars": variables},
+        "max_concurrency": CALLS,
+        "max_restarts": 0,
+        "max_task_retries": 0,
     }
-    return _host(ray).options(**options).remote()
-
-
-@cache
-def _host(ray: Any) -> Any:
-    """The actor's class: a thread for the model, and others that answer while it runs."""
-
-    class Watched(Host):
-        ended = ray.method(concurrency_group="watch")(Host.ended)
-        resident = ray.method(concurrency_group="watch")(Host.resident)
-
-    return ray.remote(concurrency_groups={"watch": 2}, max_restarts=0, max_task_retries=0)(Watched)
+    return ray.remote(Host).options(**options).remote()
 
 
 def _lost(error: Exception) -> InstanceLost:
