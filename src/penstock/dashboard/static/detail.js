@@ -26,7 +26,7 @@ const figuresOf = (m, currency) => [
 const factsOf = (m) => [
   ["Platform", m.platform],
   ["Device", m.device],
-  ["Runs in", m.isolation && { inline: "the event loop", thread: "a thread", process: "a process of its own" }[m.isolation]],
+  ["Runs in", m.isolation && { inline: "the event loop", thread: "a thread", process: "a process of its own", ray: "a Ray actor" }[m.isolation]],
   ["Instances", m.instances && `${m.instances} × ${m.threads ?? 1} ${m.threads > 1 ? "threads" : "thread"}`],
   ["Batches", !m.instances ? "" : m.batched ? (m.batch_cap ? `up to ${whole(m.batch_cap)} rows` : "yes") : "no, one request at a time"],
   ["One run", known(m.run_ms) ? duration(m.run_ms) : ""],
