@@ -56,7 +56,8 @@ def _fixed(live: Live, state: ModelState) -> Standing:
     if not isinstance(executor, Scheduler):
         return Standing(model=state.name, version=state.version, fixed="pipeline", target_ms=target)
     known = Carrying(live, executor.policy).look()
-    why: Why = "inline" if live.state.isolation == "inline" else "fixed"
+    moves = live.state.spec.instances.moves
+    why: Why = "inline" if live.state.isolation == "inline" else "unseen" if moves else "fixed"
     count = executor.instances
     return Standing(
         model=state.name,
