@@ -88,7 +88,7 @@ class Feed:
         taken = await asyncio.to_thread(self._taken)
         new = await self._shot()
         numbers = self._reel.add(new)
-        owed = self._owed()
+        owed, scaling = self._owed(), scales(self._scaling())
         await asyncio.sleep(0)
         models = rows(self._models.states(), lines(new, numbers), self._errors(), owed)
         elsewhere, before = self._nobodys(), self._elsewhere
@@ -105,7 +105,7 @@ class Feed:
             energy=owed.energy,
             tenants=tenants(owed.queries, self._standings()),
             rollouts=tuple(self._rollouts()),
-            scaling=scales(self._scaling()),
+            scaling=scaling,
             models=models,
         )
 
