@@ -101,19 +101,32 @@ def test_a_fixed_number_is_a_line_and_says_why(page):
         assert not [path for path in stage.asked if path.endswith("history")]
 
 
+IMPATIENT = (
+    "const real = AbortSignal.timeout.bind(AbortSignal); window.limit = 30;"
+    " AbortSignal.timeout = (ms) => real(window.limit ?? ms);"
+)
+
+
 def test_what_went_wrong_is_told_and_it_is_asked_for_again(page):
     said = "document.querySelector('.scaling [role=status]')"
+    ready, answers = [2], []
+
+    def slow(path, now):
+        time.sleep(0.3)
+        return 200, {}
+
     with staged(3) as stage:
         stage.every = 0.1
-        answer, stage.scales = stage.scales, lambda path, now: (503, {"error": "it is being written"})
-        count = [2]
-        tab = opened(
-            page, stage, ready=f"{said}?.innerText.includes('it is being written')",
-            shown=lambda now: [scaling.brief("resnet50", ready=count[0])],
-        )  # fmt: skip
-        stage.scales = answer
-        count[0] = 3
-        tab.until(f"{SHOWN} && {said}.hidden")
+        answers += [slow, lambda path, now: (503, {"error": "it is being written"}), stage.scales]
+        stage.scales = lambda path, now: answers[0](path, now)
+        page.before(IMPATIENT)
+        shown = lambda now: [scaling.brief("resnet50", ready=ready[0])]  # noqa: E731
+        tab = opened(page, stage, ready=f"{said}?.innerText.includes('no answer in 8 s')", shown=shown)
+        tab.run("delete window.limit")
+        for wanted in (f"{said}.innerText.includes('it is being written')", f"{SHOWN} && {said}.hidden"):
+            answers.pop(0)
+            ready[0] += 1  # a change is asked for at once
+            tab.until(wanted)
 
 
 def test_nobody_is_asked_while_nobody_looks_and_a_change_is_asked_for_at_once(page):

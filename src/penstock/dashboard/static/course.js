@@ -6,6 +6,8 @@ import { DASH, known, moment } from "./format.js";
 
 /** Seconds that are drawn, and what stands below the time axis, from the left to now. */
 const SPANS = [
+  [60, ["−60 s", "−40", "−20", "now"]],
+  [300, ["−5 min", "−4", "−3", "−2", "−1", "now"]],
   [600, ["−10 min", "−5", "now"]],
   [1800, ["−30 min", "−20", "−10", "now"]],
   [3600, ["−60 min", "−40", "−20", "now"]],

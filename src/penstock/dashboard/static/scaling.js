@@ -43,10 +43,10 @@ function corrected({ carries, corrected = 1 }) {
   return Math.abs(corrected - 1) > 0.01 ? `to ${percent(corrected)} of what run times say, by what happened` : "no: what happened agrees with run times";
 }
 
-const within = ({ target_ms }) => (target_ms ? `within ${rounded(target_ms)} ms` : "within what it may take at all");
+const carried = ({ carries, target_ms }) => `${rounded(carries)} rows/s${target_ms ? ` within ${rounded(target_ms)} ms` : ""}`;
 
 const termsOf = (one) => [
-  ["One carries", known(one.carries) ? `${rounded(one.carries)} rows/s ${within(one)}` : "not known yet"],
+  ["One carries", known(one.carries) ? carried(one) : "not known yet"],
   ["By itself", known(one.alone) ? `99 % in time up to ${rounded(one.alone)} rows/s` : ""],
   ["May wait", known(one.carries) ? `${duration(one.wait_ms)} in the queue` : ""],
   ["Start-up", startup(one)],
@@ -117,7 +117,7 @@ export class Scaling {
     if (scale || !one || (one.version !== (model.version ?? "") && one.fixed !== "pipeline")) return [];
     return [
       ["Its number", WHY[one.fixed] ?? ""],
-      ["Capacity", known(one.carries) ? `one instance carries ${rounded(one.carries)} rows/s ${within(one)}` : ""],
+      ["Capacity", known(one.carries) ? `one instance carries ${carried(one)}` : ""],
     ];
   }
 
