@@ -120,6 +120,7 @@ class Server:
             source=self._price_from,
             standings=self.budgets.status,
             rollouts=self._desk.shown,
+            scaling=self._scales.moving,
         )
         self._hub = Hub(feed)
         self._http = HttpDoor(
