@@ -7,13 +7,13 @@ from penstock.scaling.words import Standing
 
 
 def scales(standings: Sequence[Standing]) -> tuple[Scale, ...]:
-    """In their order; until something is decided, what is there is what is wanted."""
+    """In their order."""
     return tuple(
         Scale(
             model=one.model,
             version=one.version,
             ready=one.ready,
-            wanted=one.wanted if one.by else one.ready,
+            wanted=one.wanted,
             by=one.by,
             rate=_brief(one.rate),
             forecast=_brief(one.forecast),

@@ -83,7 +83,7 @@ def _moving(track: Track) -> Standing:
         version=live.state.version if live is not None else "",
         ready=track.ready,
         starting=track.starting,
-        wanted=track.wanted,
+        wanted=track.wanted if decision is not None else track.ready + track.starting,
         least=terms.least,
         most=terms.most,
         target_ms=track.spec.target.p99_ms,

@@ -17,6 +17,7 @@ const WHY = {
   inline: "does not move: it is so quick that it runs in the event loop, in one instance",
   pipeline: "a pipeline has none of its own; its steps' models have",
   absent: "",
+  unseen: "has not been looked at yet, or [scaling] enabled is false in the server's settings",
 };
 const COLUMNS = ["rate", "forecast", "capacity", "ready", "wanted"];
 
