@@ -118,7 +118,16 @@ def run(
         missed_by[tick], asked_by[tick] = missed, arrivals.sum()
         counts = each_second[begin:end]
         look = Look(
-            end, counts, line.waiting, ready, len(starting), served, missed, float(asked_by[tick]), carries, delay
+            end,
+            counts,
+            line.waiting,
+            ready,
+            len(starting),
+            served,
+            missed,
+            float(asked_by[tick]),
+            carries,
+            delay,
         )
         wanted = min(policy(look), most)
         start, cancel, drain = changes(ready, len(starting), wanted)

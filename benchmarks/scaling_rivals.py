@@ -61,7 +61,9 @@ class Clairvoyant:
         seconds = trace.each_second().astype(np.float32)
         self.counts = [
             staffing.instances(
-                staffing.needed(float(rate[k]), burst.of(seconds[max(0, k * 10 - 600) : k * 10 + 10]), TARGET),
+                staffing.needed(
+                    float(rate[k]), burst.of(seconds[max(0, k * 10 - 600) : k * 10 + 10]), TARGET
+                ),
                 trace.carries,
             )
             for k in range(len(rate))

@@ -72,7 +72,9 @@ def volatile(days: float, seed: int) -> Floats:
     at, rng = clock(days), np.random.default_rng((seed, 3))
     rate = np.exp(wander(len(at), rng, 3600, 0.35) + wander(len(at), rng, 600, 0.25))
     for start in rng.integers(0, len(at), int(6 * days)):
-        rate[start : start + 600] *= np.interp(np.arange(600), (0, 240, 300, 600), (1, 2.5, 2.5, 1))[: len(at) - start]
+        rate[start : start + 600] *= np.interp(np.arange(600), (0, 240, 300, 600), (1, 2.5, 2.5, 1))[
+            : len(at) - start
+        ]
     return MEAN * rate * (1 + 0.2 * np.sin(2 * np.pi * at / DAY))
 
 
