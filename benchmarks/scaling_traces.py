@@ -2,12 +2,13 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -16,15 +17,16 @@ Kind: TypeAlias = Literal["smooth", "volatile", "steps", "bursts"]
 STEPS = 10
 """A second."""
 DAY = 86400
-MEAN = 200.0
-"""Requests/s that files of sums are scaled to: what they counted is too little to share between machines."""
+MEAN = 100.0
+"""Requests/s that made traces and files of rates or sums are scaled to, so that burstiness weighs alike."""
 MEMBERS = 12.0
 """Instances that the mean rate would keep fully busy."""
 INTERPOLATED = 1.5
 """Dispersion of requests where a file says only how many there were in minutes."""
 
 
-class Trace(Struct):
+@dataclass
+class Trace:
     """Requests of a service."""
 
     name: str
@@ -36,7 +38,7 @@ class Trace(Struct):
     def seconds(self) -> int:
         return len(self.counts) // STEPS
 
-    @property
+    @cached_property
     def mean(self) -> float:
         return float(self.counts.mean(dtype=np.float64)) * STEPS
 
@@ -46,7 +48,8 @@ class Trace(Struct):
         return self.mean / MEMBERS
 
     def each_second(self) -> Floats:
-        return self.counts[: self.seconds * STEPS].reshape(-1, STEPS).sum(axis=1, dtype=np.float64)
+        sums: Floats = self.counts[: self.seconds * STEPS].reshape(-1, STEPS).sum(axis=1, dtype=np.float64)
+        return sums
 
 
 # -- made -----------------------------------------------------------------------------------------
@@ -104,10 +107,10 @@ def bursts(days: float, seed: int) -> Floats:
 
 
 MADE: dict[str, tuple[Kind, Callable[[float, int], Floats], float]] = {
-    "daily": ("smooth", daily, 1.5),
-    "smooth": ("smooth", smoothed, 3.0),
-    "volatile": ("volatile", volatile, 1.5),
-    "steps": ("steps", steps, 1.5),
+    "daily": ("smooth", daily, 3.0),
+    "smooth": ("smooth", smoothed, 6.0),
+    "volatile": ("volatile", volatile, 2.0),
+    "steps": ("steps", steps, 2.0),
     "on/off": ("bursts", bursts, 1.0),
 }
 """Kind, rate by second, and dispersion of the requests."""
@@ -126,7 +129,9 @@ def clock(days: float) -> Floats:
 def smooth(rate: Floats) -> Floats:
     """Over an hour, so that nothing jumps."""
     window = 3601
-    return np.convolve(np.pad(rate, window // 2, mode="edge"), np.ones(window) / window, "valid")
+    sums = np.cumsum(np.pad(rate, (window // 2 + 1, window // 2), mode="edge"))
+    found: Floats = (sums[window:] - sums[:-window]) / window
+    return found
 
 
 def wander(count: int, rng: np.random.Generator, seconds: float, sigma: float) -> Floats:
@@ -174,7 +179,7 @@ def read(path: Path, days: float, seed: int) -> Trace:
         table = np.array(rows, dtype=np.float64)
         rate = between(table[:, 0], table[:, 1], days)
         spread = between(table[:, 0], np.clip(table[:, 2], 1, 6) ** 2, days)
-        counts = requests(rate, spread, rng)
+        counts = requests(rate * MEAN / rate.mean(), spread, rng)
     else:
         raise ValueError(
             f"{path} begins with {','.join(header)}; wants timestamp,value or start_s,rate_per_s,cv or arrival_s"

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from penstock.scaling.forecast import candidates, recurring, ridge
 from penstock.scaling.forecast.conformal import ENOUGH, TAUS, USUAL, pinball, quantiles
-from penstock.scaling.forecast.history import History, Positions, history, linked
+from penstock.scaling.forecast.history import MEAN, History, Positions, history, linked
 from penstock.scaling.series import DAY, FINE, Floats, Series
 from penstock.scaling.types import Method
 
@@ -21,6 +21,8 @@ BETTER = 0.97
 """Loss over that of persistence under which another method is used."""
 LINKS = (0.02, 0.3, 2.0)
 """Parts of the day's mean rate that are added before logarithms are taken; the best is used."""
+MANY = 0.9
+"""Share of requests whose rate a floor is made for."""
 TRAIN = 3 * DAY
 HALF_DAY = DAY // 2
 
@@ -41,6 +43,12 @@ class Fit(Struct, frozen=True):
     lags: Floats
     weights: Floats | None
     recurring: recurring.Recurring | None
+    top: float
+    """The highest rate of the last day."""
+    cost: float
+    """Mean of what would have been forecast on that day over the mean of what came."""
+    busy: float
+    """The rate at or under which nine in ten requests of that day came."""
 
     def stale(self, bucket: int, lead: int) -> bool:
         return not 0 <= bucket - self.bucket < EVERY / FINE or lead != self.lead
@@ -82,6 +90,9 @@ def fit(series: Series, lead: int) -> Fit | None:
         np.stack(ridge.lags(past, next_), axis=1),
         weights,
         recurring.find(past, next_),
+        float(past.peaks[at].max()),
+        tried[method].cost,
+        busy(past.rate(at, MEAN)),
     )
 
 
@@ -101,6 +112,7 @@ class Tried(Struct, frozen=True):
     off: Floats
     loss: float
     """Pinball loss of the usual quantile, in requests/s."""
+    cost: float
 
 
 def _plain(past: History, at: Positions) -> dict[Method, Tried]:
@@ -110,7 +122,16 @@ def _plain(past: History, at: Positions) -> dict[Method, Tried]:
 def _tried(past: History, at: Positions, forecast: Floats) -> Tried:
     came = past.peaks[at]
     off = quantiles(past.log(came) - forecast)
-    return Tried(off, pinball(came, np.exp(forecast + off[USUAL]) - past.least, TAUS[USUAL]))
+    bound: Floats = np.minimum(np.exp(forecast + off[USUAL]) - past.least, came.max())
+    mean = max(float(past.rate(at, MEAN).mean()), past.least)
+    return Tried(off, pinball(came, bound, TAUS[USUAL]), float(bound.mean()) / mean)
+
+
+def busy(rates: Floats) -> float:
+    """Weighed by the rates themselves, that is by request."""
+    ordered = np.sort(rates)
+    sums = np.cumsum(ordered)
+    return float(ordered[min(int(np.searchsorted(sums, MANY * sums[-1])), len(ordered) - 1)])
 
 
 def choose(losses: dict[Method, float]) -> Method:

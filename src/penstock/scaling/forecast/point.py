@@ -14,8 +14,10 @@ from penstock.scaling.types import Method
 
 HOUR = 3600
 """Seconds."""
-MOST = 5.0
-"""Logarithm of the most that a peak may be over the rate now."""
+ABOVE = 1.15
+"""Most that a peak may be over the highest rate of the last day and now."""
+BIG = 50.0
+"""Logarithm that no rate reaches."""
 
 
 class Rates(Struct, frozen=True):
@@ -43,7 +45,9 @@ def persistent(fit: Fit, series: Series, now: Rates, level: int) -> float:
 
 def _at(fit: Fit, method: Method, off: Floats, series: Series, now: Rates, level: int) -> float:
     point, more = _point(fit, method, series, now), float(off[level])
-    return max(0.0, exp(min(point + more, log(now.s60 + fit.least) + MOST)) - fit.least)
+    # A rate that the last day never saw is not expected, but for what a rise that goes on now may bring.
+    most = ABOVE * max(fit.top, now.s30, now.s60)
+    return max(0.0, min(exp(min(point + more, BIG)) - fit.least, most))
 
 
 def _point(fit: Fit, method: Method, series: Series, now: Rates) -> float:
