@@ -42,3 +42,28 @@ def test_more_are_wanted_at_once_and_fewer_only_after_the_hold():
     top = max(counts)
     assert counts[35:47] == [top] * 12
     assert counts[-1] < top / 3
+
+
+def ramp(slope: float, seconds: int = 40, start: float = 10.0) -> list[float]:
+    return [start + max(0, at - 20) * slope for at in range(seconds)]
+
+
+@pytest.mark.parametrize(("slope", "least", "most"), [(0.0, 10.0, 13.5), (4.0, 90.0, 180.0)])
+def test_without_history_a_rise_is_expected_to_go_on_and_at_most_to_double(slope, least, most):
+    series, rates = Series(), ramp(slope)
+    rng = np.random.default_rng(3)
+    series.extend(START, rng.poisson(rates).astype(float))
+    series.advance(START + 40)
+    seen = Seen(
+        now=START + 40.0,
+        series=series,
+        waiting=0.0,
+        ready=9,
+        starting=0,
+        carries=10.0,
+        wait_s=0.2,
+        startup_s=2.0,
+    )
+    found, _ = decide(seen, Memory(), Terms(most=99, tick_s=1.0))
+    assert found.method == "none"
+    assert least < found.forecast < most

@@ -1,6 +1,6 @@
 """The highest rate expected within the lead time, now."""
 
-from math import exp, log
+from math import exp, log, sqrt
 
 import numpy as np
 from msgspec import Struct
@@ -18,6 +18,8 @@ ABOVE = 1.15
 """Most that a peak may be over the highest rate of the last day and now."""
 BIG = 50.0
 """Logarithm that no rate reaches."""
+SHORT, LONG = 5.0, 30.0
+"""Seconds over which a rise is looked for."""
 
 
 class Rates(Struct, frozen=True):
@@ -31,6 +33,21 @@ class Rates(Struct, frozen=True):
 
 def rates(series: Series) -> Rates:
     return Rates(series.rate(10), series.rate(30), series.rate(60), series.rate(300))
+
+
+def rising(series: Series, burst: float, lead_s: float) -> float:
+    """Without history: where the rate is after the lead time if it goes on rising as it does; at most twice it.
+
+    Two stretches of half the lead time are compared, and what two standard deviations explain is no rise.
+    """
+    width = round(min(max(lead_s / 2, SHORT), LONG))
+    counts = series.seconds.last(2 * width)
+    if len(counts) < 2 * width:
+        return 0.0
+    before, last = float(counts[:width].mean()), float(counts[width:].mean())
+    noise = 2 * sqrt(burst * (before + last) / width)
+    slope = max(0.0, last - before - noise) / width
+    return min(last + slope * (lead_s + width / 2), 2 * last)
 
 
 def forecast(fit: Fit, series: Series, now: Rates, level: int) -> float:
