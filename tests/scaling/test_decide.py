@@ -48,7 +48,7 @@ def ramp(slope: float, seconds: int = 40, start: float = 10.0) -> list[float]:
     return [start + max(0, at - 20) * slope for at in range(seconds)]
 
 
-@pytest.mark.parametrize(("slope", "least", "most"), [(0.0, 10.0, 13.5), (4.0, 90.0, 180.0)])
+@pytest.mark.parametrize(("slope", "least", "most"), [(0.0, 10.0, 15.0), (4.0, 90.0, 180.0)])
 def test_without_history_a_rise_is_expected_to_go_on_and_at_most_to_double(slope, least, most):
     series, rates = Series(), ramp(slope)
     rng = np.random.default_rng(3)

@@ -116,7 +116,9 @@ def _outlook(seen: Seen, fit: Fit | None, terms: Terms, now: Rates, burst: float
     if not least:
         wishes.append(Wish(1, seen.carries, "reactive"))
     if fit is None or not terms.ahead:
-        rate = max(now.s60 * terms.headroom, point.rising(seen.series, burst, seen.startup_s + terms.tick_s))
+        rate = now.s60 * terms.headroom
+        if terms.ahead:
+            rate = max(rate, point.rising(seen.series, burst, seen.startup_s + terms.tick_s))
         return Outlook(rate, NONE, (staffed(rate, "reactive"), *wishes))
     if fit.cost > DEAR:
         floor = staffed(fit.busy, "floor")
