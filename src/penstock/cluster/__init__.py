@@ -1,0 +1,1 @@
+"""Beyond one machine: what Kubernetes is told, and what its autoscaler asks."""

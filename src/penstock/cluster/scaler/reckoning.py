@@ -1,0 +1,142 @@
+"""Looks in, the number of replicas out: one model's series, and a decision once a tick."""
+
+import logging
+from math import floor
+
+from penstock.cluster.scaler.flow import Flow, Look, settled
+from penstock.cluster.scaler.spread import Dealer
+from penstock.cluster.scaler.standing import Arrivals, Standing, standing
+from penstock.cluster.scaler.trigger import Trigger
+from penstock.core.errors import Unavailable, UnknownModel
+from penstock.scaling.decide import Memory, decide
+from penstock.scaling.series import Series
+from penstock.scaling.types import Decision, Seen
+
+log = logging.getLogger("penstock.scaler")
+
+LEAST_WAIT = 0.02
+"""Part of the target that a request may wait, however long it runs."""
+
+
+class Reckoning:
+    """Knows no clock but the looks', and opens nothing."""
+
+    def __init__(self, trigger: Trigger, series: Series | None = None) -> None:
+        self.trigger = trigger
+        self.series = series or Series()
+        self.decision: Decision | None = None
+        self.wanted = 0
+        """Replicas, as they are asked for."""
+        self.at = 0.0
+        """When that was decided."""
+        self._flow = Flow()
+        self._dealer = Dealer()
+        self._arrivals = Arrivals()
+        self._memory = Memory()
+        self._ready: frozenset[str] = frozenset()
+        self._lost: dict[str, float] = {}
+
+    def note(self, look: Look) -> bool:
+        """Whether something was decided. Raises Unavailable or UnknownModel where nothing can be."""
+        self._flow.take(look)
+        self._count(look)
+        self._follow(look)
+        if look.now - self.at < self.trigger.terms.tick_s - look.every_s / 2:
+            return False
+        seen = self._seen(look, standing(look))
+        self.decision, self._memory = decide(seen, self._memory, self.trigger.terms)
+        self._publish(look, self.decision)
+        return True
+
+    def _count(self, look: Look) -> None:
+        """Into the series, once nothing can come to it any more."""
+        until = settled(look)
+        if look.every_s <= 1.5:
+            for second, count in self._flow.finished(until):
+                self.series.add(second, count)
+        else:
+            width = max(2, round(look.every_s))
+            until = until // width * width
+            window: list[tuple[int, float]] = []
+            for second, count in self._flow.finished(until):
+                if window and second // width != window[0][0] // width:
+                    self._deal(window)
+                    window = []
+                window.append((second, count))
+            self._deal(window)
+        self.series.advance(floor(until))
+
+    def _deal(self, window: list[tuple[int, float]]) -> None:
+        for second, count in self._dealer.deal(window) if window else ():
+            self.series.add(second, count)
+
+    def _follow(self, look: Look) -> None:
+        """Which replicas came, and which were ready and say nothing now."""
+        ready = frozenset(name for name, points in look.points.items() if points and points[-1].ready)
+        self._lost = {
+            name: since
+            for name, since in self._lost.items()
+            if name in look.silent and look.now - since < self.trigger.stale_s
+        }
+        for name in self._ready & look.silent:
+            self._lost.setdefault(name, look.now)
+        self._ready = ready
+        self._arrivals.note(look)
+        for name in self._lost:
+            self._arrivals.forget_lost(name)
+
+    def _seen(self, look: Look, now: Standing) -> Seen:
+        trigger = self.trigger
+        if look.points and not now.known:
+            raise UnknownModel(f"no replica has a model {trigger.model!r}; metadata: model must name one of theirs")
+        target = trigger.target_ms / 1e3 or now.target_s
+        if not target:
+            raise Unavailable(
+                f"model {trigger.model!r} has no target to hold; give target (milliseconds) in the metadata, "
+                "or p99_ms under [target] in its model.toml"
+            )
+        carries = now.carries or trigger.carries
+        if not carries:
+            raise Unavailable(
+                f"no replica says how many requests/s of {trigger.model!r} it carries "
+                "(penstock_instance_carries); give carries in the metadata"
+            )
+        missed, asked = self._flow.outcomes()
+        return Seen(
+            now=look.now,
+            series=self.series,
+            waiting=now.waiting,
+            ready=now.ready,
+            starting=now.starting,
+            carries=carries,
+            wait_s=max(target - now.run_s, LEAST_WAIT * target),
+            startup_s=self.startup_s(now),
+            missed=min(missed, asked),
+            asked=asked,
+        )
+
+    def startup_s(self, now: Standing) -> float:
+        """From the scaler's word to a replica's first answer, the autoscaler's own delay included."""
+        measured = max(now.startup_s, self._arrivals.p95())
+        return (measured or self.trigger.startup_s) + self.trigger.sync_s
+
+    def _publish(self, look: Look, decision: Decision) -> None:
+        """Never fewer while one that carried traffic cannot be counted: its requests are missing."""
+        wanted = decision.instances
+        if self._lost:
+            wanted = max(wanted, self.wanted)
+        there = len(look.points.keys() | look.silent)
+        asked = nudged(wanted, there, self.trigger.tolerance, self.trigger.terms.most)
+        if asked != self.wanted or not self.at:
+            log.info("%s: %d replicas; %s", self.trigger.model, asked, decision.line())
+        self.wanted, self.at = asked, look.now
+
+
+def nudged(wanted: int, there: int, tolerance: float, most: int) -> int:
+    """What to ask for so that the autoscaler acts: it ignores a relative change within its tolerance.
+
+    Upwards the next number that it acts on; downwards nothing is lost by leaving one too many.
+    """
+    if not there or wanted <= there or wanted / there - 1 > tolerance:
+        return wanted
+    return min(most, max(wanted, floor(there * (1 + tolerance)) + 1))
