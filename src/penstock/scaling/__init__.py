@@ -1,0 +1,1 @@
+"""How many instances of a model there should be, ahead of its traffic; pure."""

@@ -1,0 +1,27 @@
+"""How far forecasts were off: quantiles of what really came over them, and the loss of a quantile."""
+
+from math import ceil
+
+import numpy as np
+
+from penstock.scaling.series import Floats
+
+TAUS = (0.9, 0.95, 0.98, 0.99, 0.995)
+"""Quantiles that may be used, from the least careful on."""
+USUAL = 1
+"""Which of them is used at first."""
+ENOUGH = 60
+"""Residuals without which there is no quantile."""
+
+
+def quantiles(residuals: Floats) -> Floats:
+    """At each of ``TAUS``, as split conformal prediction takes them: the ⌈(n + 1) τ⌉-th smallest of n."""
+    ordered = np.sort(residuals)
+    count = len(ordered)
+    return ordered[[min(count, ceil((count + 1) * tau)) - 1 for tau in TAUS]]
+
+
+def pinball(residuals: Floats, quantile: float, tau: float) -> float:
+    """Mean loss of a quantile: ``tau`` for each unit missed, ``1 - tau`` for each unit too much."""
+    over = residuals - quantile
+    return float(np.maximum(tau * over, (tau - 1) * over).mean())

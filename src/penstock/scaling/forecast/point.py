@@ -1,0 +1,58 @@
+"""The highest rate expected within the lead time, now."""
+
+from math import exp, log
+
+import numpy as np
+from msgspec import Struct
+
+from penstock.scaling.forecast import ridge
+from penstock.scaling.forecast.candidates import MINUTES_10
+from penstock.scaling.forecast.fit import Fit
+from penstock.scaling.forecast.history import MEAN
+from penstock.scaling.series import FINE, Series
+from penstock.scaling.types import Method
+
+HOUR = 3600
+"""Seconds."""
+MOST = 5.0
+"""Logarithm of the most that a peak may be over the rate now."""
+
+
+class Rates(Struct, frozen=True):
+    """Mean requests/s over the last seconds."""
+
+    s10: float
+    s30: float
+    s60: float
+    s300: float
+
+
+def rates(series: Series) -> Rates:
+    return Rates(series.rate(10), series.rate(30), series.rate(60), series.rate(300))
+
+
+def forecast(fit: Fit, series: Series, now: Rates, level: int) -> float:
+    """At the quantile ``TAUS[level]``."""
+    point, off = _point(fit, fit.method, series, now), float(fit.off[level])
+    return max(0.0, exp(min(point + off, log(now.s60 + fit.least) + MOST)) - fit.least)
+
+
+def _point(fit: Fit, method: Method, series: Series, now: Rates) -> float:
+    base = log(now.s60 + fit.least)
+    row = min(max(0, series.fine.open - fit.bucket), len(fit.ratios) - 1)
+    if method == "momentary":
+        return log(now.s30 + fit.least)
+    if method == "highest":
+        counts = series.fine.last(MINUTES_10 + MEAN - 1)
+        if len(counts) < MEAN:
+            return base
+        top = float(np.convolve(counts, np.ones(MEAN), "valid").max()) / (MEAN * FINE)
+        return log(max(top, now.s30) + fit.least)
+    if method == "seasonal":
+        return base + float(fit.ratios[row])
+    if method == "ridge" and fit.weights is not None:
+        spans = (now.s30, now.s300, series.rate(900), series.rate(HOUR))
+        own = [np.array([log(rate + fit.least) - base]) for rate in spans]
+        other = [fit.lags[row : row + 1, column] for column in range(fit.lags.shape[1])]
+        return base + float((ridge.assemble(own, other, np.array([base])) @ fit.weights)[0])
+    return base
