@@ -10,7 +10,7 @@ from penstock.cli.options import read
 from penstock.core.errors import BadSetting
 
 if TYPE_CHECKING:
-    from penstock.cluster.kubernetes.wanted import Scaled, Source, Wanted
+    from penstock.cluster.kubernetes.wanted import Scaled, Source
     from penstock.settings import Settings
 
 Option = typer.Option
@@ -76,7 +76,9 @@ def command(
         str, Option(metavar="PROMQL", help="Requests/s of all callers, for replicas that may go to 0.")
     ] = "",
     start_s: Annotated[int, Option(metavar="SECONDS", help="Models may take to load.")] = 600,
-    out: Annotated[Path | None, Option(metavar="FOLDER", help="A file each there, not standard output.")] = None,
+    out: Annotated[
+        Path | None, Option(metavar="FOLDER", help="A file each there, not standard output.")
+    ] = None,
     json: Annotated[bool, Option("--json", help="Print one JSON list.")] = False,
 ) -> None:
     """Write manifests for Kubernetes, KServe and KEDA.
@@ -148,7 +150,9 @@ def _source(name: str, claim: str, uri: str, in_image: str) -> "Source":
     from penstock.cluster.kubernetes.wanted import Source
 
     if len([each for each in (claim, uri, in_image) if each]) > 1:
-        raise BadSetting("--claim, --uri and --in-image: pods take the models from one place; give one of them")
+        raise BadSetting(
+            "--claim, --uri and --in-image: pods take the models from one place; give one of them"
+        )
     if uri:
         return Source("uri", uri)
     if in_image:

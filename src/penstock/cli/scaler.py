@@ -4,12 +4,16 @@ import asyncio
 import logging
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.cli.options import read, secret
 from penstock.core.errors import BadSetting
+
+if TYPE_CHECKING:
+    from penstock.cluster.scaler.desk import Access
+    from penstock.cluster.scaler.door import Listen
 
 log = logging.getLogger("penstock.scaler")
 
@@ -57,6 +61,7 @@ def command(
     ):
         if value not in known:
             raise BadSetting(f"{name}: cannot be {value!r}; have {', '.join(known)}")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would say each scrape
     logs.setup("json" if log_format == "json" else "text", log_level.upper())
     access = Access(key=secret(key), prometheus_token=secret(prometheus_token), ca=ca)
     listen = Listen(
@@ -69,7 +74,7 @@ def command(
     asyncio.run(_serve(access, listen, most))
 
 
-async def _serve(access: "object", listen: "object", most: int) -> None:
+async def _serve(access: "Access", listen: "Listen", most: int) -> None:
     from penstock.cluster.scaler.desk import Desk
     from penstock.cluster.scaler.door import start
 

@@ -75,8 +75,6 @@ def authentication(wanted: Wanted) -> Manifest:
     secret = wanted.secrets.scaler_tls
     files = {"caCert": "ca.crt", "tlsClientCert": "tls.crt", "tlsClientKey": "tls.key"}
     spec = {
-        "secretTargetRef": [
-            {"parameter": name, "name": secret, "key": file} for name, file in files.items()
-        ]
+        "secretTargetRef": [{"parameter": name, "name": secret, "key": file} for name, file in files.items()]
     }
     return manifest("keda.sh/v1alpha1", "TriggerAuthentication", f"{wanted.name}-scaler", wanted, spec)

@@ -7,7 +7,9 @@ from penstock.core.errors import BadSetting
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 """RFC 1035, which names of Services follow; other names could begin with a digit, too."""
 _DOTTED = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_IMAGE = re.compile(r"[A-Za-z0-9][\w.-]*(:\d+)?(/[a-z0-9][\w.-]*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+_IMAGE = re.compile(
+    r"[A-Za-z0-9][\w.-]*(:\d+)?(/[a-z0-9][\w.-]*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
 _QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?")
 _LONGEST = 63
 
@@ -22,7 +24,7 @@ def check_name(name: str, option: str, *, room: int = 0, dots: bool = False) -> 
         return name
     if not _LABEL.fullmatch(name):
         raise BadSetting(
-            f"{option}: {name!r} is no name for Kubernetes; lower-case letters, digits and '-', a letter first"
+            f"{option}: {name!r} is no name for Kubernetes; lower-case letters, digits and '-', letter first"
             + _instead(name)
         )
     if len(name) > _LONGEST - room:

@@ -57,9 +57,9 @@ def _told(wanted: Wanted, folder: str) -> list[str]:
 
 def container(wanted: Wanted, name: str, arguments: list[str]) -> Manifest:
     """The server itself; KServe has a name of its own for it."""
-    mounts = [{"name": volume, "mountPath": path} for volume, path in _WRITABLE.items()]
+    mounts: list[Manifest] = [{"name": volume, "mountPath": path} for volume, path in _WRITABLE.items()]
     if wanted.source.kind != "image" and not wanted.kserve:
-        models = {"name": "models", "mountPath": HOME, "readOnly": True}
+        models: Manifest = {"name": "models", "mountPath": HOME, "readOnly": True}
         below = {"subPath": wanted.source.below} if wanted.source.below else {}
         mounts.append(models | below)
     if wanted.settings:

@@ -142,11 +142,11 @@ def _check_source(wanted: Wanted) -> None:
 def _check_replicas(wanted: Wanted) -> None:
     if not 0 <= wanted.least <= wanted.most or not wanted.most:
         raise BadSetting(
-            f"--replicas: {wanted.least}:{wanted.most} is no range; write LEAST:MOST, e.g. 2:10, or one number"
+            f"--replicas: {wanted.least}:{wanted.most} is no range; write LEAST:MOST, e.g. 2:10, or a number"
         )
     if wanted.keda and wanted.least == wanted.most:
         raise BadSetting(
-            f"--replicas {wanted.most} leaves KEDA nothing to move; write a range, e.g. 2:10, or leave --keda out"
+            f"--replicas {wanted.most} leaves KEDA nothing to move; write a range, e.g. 2:10, or no --keda"
         )
     if wanted.gpu < 0:
         raise BadSetting(f"--gpu: {wanted.gpu} is less than none; write 0 for none")

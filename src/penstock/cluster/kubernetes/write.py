@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from penstock.cluster.kubernetes import core, keda, kserve, scaler
 from penstock.cluster.kubernetes.wanted import Manifest, Wanted
 
+_GRACE = "terminationGracePeriodSeconds is preStop, then lame_duck_s and drain_s, then closing."
+
 SAID = {
     "ConfigMap": "The server's settings, as they are in the file.",
-    "Deployment": "terminationGracePeriodSeconds is preStop, then lame_duck_s and drain_s, then closing.\n"
+    "Deployment": f"{_GRACE}\n"
     "preStop waits until nodes have stopped sending connections; the server closes its ports at once.",
     "PodDisruptionBudget": "Upkeep of nodes takes one replica at a time.",
     "ServiceMonitor": "Prometheus' operator asks each replica for its metrics.",
     "ServingRuntime": "How KServe runs Penstock: models of the format penstock are a whole repository.",
-    "InferenceService": "terminationGracePeriodSeconds is preStop, then lame_duck_s and drain_s, then closing.",
-    "ScaledObject": "penstock scaler says how many replicas are wanted; the target of 1 makes that the number.\n"
+    "InferenceService": _GRACE,
+    "ScaledObject": "penstock scaler says how many replicas are wanted; a target of 1 makes it the number.\n"
     "Where it has been silent for three questions, the replicas that are there stay.",
     "TriggerAuthentication": "What KEDA and the scaler show each other.",
 }
@@ -79,4 +81,4 @@ def needs(wanted: Wanted) -> Iterator[str]:
     if wanted.monitor:
         yield "Prometheus' operator"
     if wanted.open_to_all:
-        yield "somebody who decides who may connect: without --keys-secret whoever reaches the pods may do all"
+        yield "somebody who decides who may connect; without --keys-secret the pods obey all who reach them"

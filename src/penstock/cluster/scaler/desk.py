@@ -55,7 +55,9 @@ class Desk:
         if found is None:
             await self._forget()
             if len(self._watches) >= self._most:
-                raise Overloaded(f"{self._most} triggers are watched already; start the scaler with more --most")
+                raise Overloaded(
+                    f"{self._most} triggers are watched already; start the scaler with more --most"
+                )
         series = found[1].reckoning.series if found and _counts_alike(found[1].trigger, trigger) else None
         self._watches[key] = (dict(metadata), Watch(trigger, source, series))
         if found is not None:

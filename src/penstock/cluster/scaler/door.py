@@ -76,7 +76,7 @@ async def start(desk: Desk, listen: Listen) -> Door:
         maximum_concurrent_rpcs=_MOST_CALLS,
     )
     server.add_generic_rpc_handlers((_handler(rpcs),))
-    state = health.aio.HealthServicer()
+    state: Any = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     for service in ("", _SERVICE.full_name):
         await state.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -105,7 +105,10 @@ def _handler(rpcs: "_Rpcs") -> "grpc.GenericRpcHandler[Any, Any]":
     methods: dict[str, Any] = {}
     for method in _SERVICE.methods:
         call = getattr(rpcs, re.sub(r"(?<!^)([A-Z])", r"_\1", method.name).lower())
-        codec = (GetMessageClass(method.input_type).FromString, GetMessageClass(method.output_type).SerializeToString)
+        codec = (
+            GetMessageClass(method.input_type).FromString,
+            GetMessageClass(method.output_type).SerializeToString,
+        )
         if method.server_streaming:
             methods[method.name] = grpc.unary_stream_rpc_method_handler(_guarded_stream(call), *codec)
         else:
@@ -123,7 +126,9 @@ def _guarded(call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Context], 
     return answer
 
 
-def _guarded_stream(call: Callable[[Any], AsyncIterator[Any]]) -> Callable[[Any, Context], AsyncIterator[Any]]:
+def _guarded_stream(
+    call: Callable[[Any], AsyncIterator[Any]],
+) -> Callable[[Any, Context], AsyncIterator[Any]]:
     async def answer(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
             async for each in call(request):
@@ -165,7 +170,9 @@ class _Rpcs:
         if name != METRIC:
             raise InvalidRequest(f"no metric {request.metricName!r}; GetMetricSpec names {METRIC}")
         wanted = await (await self._watch(request.scaledObjectRef)).wanted()
-        value = messages.MetricValue(metricName=request.metricName, metricValue=wanted, metricValueFloat=wanted)
+        value = messages.MetricValue(
+            metricName=request.metricName, metricValue=wanted, metricValueFloat=wanted
+        )
         return messages.GetMetricsResponse(metricValues=[value])
 
     async def stream_is_active(self, ref: Any) -> AsyncIterator[Any]:

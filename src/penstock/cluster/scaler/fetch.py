@@ -48,14 +48,21 @@ async def fetch(
         async with (
             asyncio.timeout(seconds),
             client.stream(
-                "POST" if form else "GET", url, data=form, headers=headers, extensions=extensions, timeout=seconds
+                "POST" if form else "GET",
+                url,
+                data=form,
+                headers=headers,
+                extensions=extensions,
+                timeout=seconds,
             ) as answer,
         ):
             body = bytearray()
             async for part in answer.aiter_bytes():
                 body += part
                 if len(body) > MOST_BYTES:
-                    raise Unavailable(f"{url} sends more than {MOST_BYTES >> 20} MiB; that is no page of metrics")
+                    raise Unavailable(
+                        f"{url} sends more than {MOST_BYTES >> 20} MiB; that is no page of metrics"
+                    )
     except TimeoutError:
         raise Unavailable(f"{url} did not answer in {seconds:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:

@@ -42,9 +42,7 @@ class Flow:
                 self._step(replica, each, look)
         if look.demand is not None and self._looked:
             self._spread(self._looked, look.now, look.demand * (look.now - self._looked))
-        self._last = {
-            name: each for name, each in self._last.items() if look.now - each.at < FORGET_S
-        }
+        self._last = {name: each for name, each in self._last.items() if look.now - each.at < FORGET_S}
         self._looked = look.now
 
     def _step(self, replica: str, now: Point, look: Look) -> None:

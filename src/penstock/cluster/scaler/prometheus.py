@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,9 @@ class Prometheus:
     async def look(self) -> Look:
         """Raises Unavailable where Prometheus does not answer, or knows no replica."""
         now = time.time()
-        window = min(max(_WINDOW_S, now - self._looked + _WINDOW_S / 2), _LONGEST_S) if self._looked else _WINDOW_S
+        window = (
+            min(max(_WINDOW_S, now - self._looked + _WINDOW_S / 2), _LONGEST_S) if self._looked else _WINDOW_S
+        )
         found = await self._ask("query", _ANSWER_S, query=self._points(int(window)), time=f"{now:.3f}")
         points, silent = grouped(found, self._model)
         if not points and not self._may_be_none:
@@ -63,7 +66,9 @@ class Prometheus:
     def _points(self, window: int) -> str:
         names = "|".join([*NAMES, "up"])
         own = f"model=~{_quoted(re.escape(self._model) + '|')}"
-        return f"{{__name__=~{_quoted(names)},{own}{',' if self._matchers else ''}{self._matchers}}}[{window}s]"
+        return (
+            f"{{__name__=~{_quoted(names)},{own}{',' if self._matchers else ''}{self._matchers}}}[{window}s]"
+        )
 
     def _selected(self, name: str, *own: str) -> str:
         return f"{name}{{{','.join(filter(None, (*own, self._matchers)))}}}"
@@ -97,7 +102,11 @@ class Prometheus:
 
     async def _ask(self, path: str, seconds: float, **form: str) -> list[Any]:
         body = await fetch(
-            self._client, self._url + path, seconds, form=form | {"timeout": f"{seconds:g}s"}, headers=self._headers
+            self._client,
+            self._url + path,
+            seconds,
+            form=form | {"timeout": f"{seconds:g}s"},
+            headers=self._headers,
         )
         try:
             answer = orjson.loads(body)
@@ -125,7 +134,9 @@ def grouped(found: Iterable[Mapping[str, Any]], model: str) -> tuple[dict[str, l
                 if name == "up":
                     up[replica] = float(value) > 0
                 else:
-                    scrapes.setdefault(replica, {}).setdefault(float(at), []).append((name, labels, float(value)))
+                    scrapes.setdefault(replica, {}).setdefault(float(at), []).append(
+                        (name, labels, float(value))
+                    )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Unavailable("Prometheus' answer is no list of series with their values") from None
     points = {
@@ -136,5 +147,5 @@ def grouped(found: Iterable[Mapping[str, Any]], model: str) -> tuple[dict[str, l
 
 
 def _every(points: Mapping[str, list[Point]]) -> float:
-    gaps = [late.at - early.at for each in points.values() for early, late in zip(each, each[1:], strict=False)]
+    gaps = [late.at - early.at for each in points.values() for early, late in pairwise(each)]
     return median(gaps) if gaps else _USUAL_EVERY

@@ -88,7 +88,9 @@ class Reckoning:
     def _seen(self, look: Look, now: Standing) -> Seen:
         trigger = self.trigger
         if look.points and not now.known:
-            raise UnknownModel(f"no replica has a model {trigger.model!r}; metadata: model must name one of theirs")
+            raise UnknownModel(
+                f"no replica has a model {trigger.model!r}; metadata: model must name one of theirs"
+            )
         target = trigger.target_ms / 1e3 or now.target_s
         if not target:
             raise Unavailable(

@@ -67,9 +67,7 @@ class Replicas:
     async def look(self) -> Look:
         """Raises Unavailable where nobody answers."""
         addresses = [each for one in self._where for each in await _addresses(one)][:MOST]
-        answers = await asyncio.gather(
-            *(self._ask(*each) for each in addresses), return_exceptions=True
-        )
+        answers = await asyncio.gather(*(self._ask(*each) for each in addresses), return_exceptions=True)
         points: dict[str, list[Point]] = {}
         failed: dict[str, str] = {}
         for (_, address), answer in zip(addresses, answers, strict=True):

@@ -154,7 +154,7 @@ def _checked(trigger: Trigger, has_most: bool) -> Trigger:
         raise BadSetting(f"metadata: least ({terms.least}) must not be over most ({terms.most})")
     if not terms.least and not trigger.demand:
         raise BadSetting(
-            "metadata: with least 0 nobody counts what comes while there is no replica; give demand (PromQL of "
-            "what counts requests before them), or least 1"
+            "metadata: with least 0 nobody counts what comes while there is no replica; give demand "
+            "(PromQL of what counts requests before them), or least 1"
         )
     return trigger

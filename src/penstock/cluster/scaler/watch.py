@@ -54,7 +54,9 @@ class Watch:
             try:
                 await asyncio.wait_for(self._decided.wait(), FIRST_S)
             except TimeoutError:
-                raise Unavailable("still reading what there is of history; ask again in some seconds") from None
+                raise Unavailable(
+                    "still reading what there is of history; ask again in some seconds"
+                ) from None
         old = time.monotonic() - self._since
         if self._failure is not None and (not self.reckoning.at or old > self.trigger.stale_s):
             raise self._failure
