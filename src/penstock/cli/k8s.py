@@ -11,6 +11,7 @@ from penstock.core.errors import BadSetting
 
 if TYPE_CHECKING:
     from penstock.cluster.kubernetes.wanted import Scaled, Source
+    from penstock.repository.layout import ModelFolder
     from penstock.settings import Settings
 
 Option = typer.Option
@@ -175,12 +176,19 @@ def _scaled(
     targets = {
         name: each.spec.target.p99_ms
         for name, each in folders.items()
-        if each.spec is not None and not each.spec.steps and each.versions
+        if each.spec is not None and each.versions and not _is_pipeline(each)
     }
     for each in only:
         if each not in targets:
             raise BadSetting(f"--model: {repository} has no model {each!r}; {nearest(each, list(targets))}")
     return tuple(Scaled(each, targets[each] or target, carries) for each in only or sorted(targets))
+
+
+def _is_pipeline(model: "ModelFolder") -> bool:
+    from penstock.repository.spec import PIPELINE
+
+    alone = all(version.path.name == PIPELINE for version in model.versions.values())
+    return alone or bool(model.spec and model.spec.steps)
 
 
 def _write(made: "list[dict[str, Any]]", out: Path | None, json: bool) -> None:
