@@ -31,8 +31,8 @@ def served(wanted):
     return spec, spec["containers"][0]
 
 
-@pytest.mark.parametrize("version", ["1.27", "1.31", "1.34", "1.37"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("version", ["1.27", "1.32", "1.37"])
+@pytest.mark.parametrize("name", ["scaled", "fetched", "full"])
 def test_kubernetes_own_objects_fit_its_schemas_strictly(name, version):
     seen = 0
     for each in manifests(check(ALL[name])):

@@ -9,8 +9,8 @@ from penstock.cluster.kubernetes.yaml import dump
 from tests.cluster.kubernetes.wanted import ALL
 
 ODD = (
-    "yes No 1e3 0x1 null ~ = % @x 1.0 0:0 a:b #".split(" ")
-    + ["", "a: b", "- a", "a\nb\n", "\n", "a\n\nb", " a\nb", "a\n b", "x #y", "\x85", "\ufeff"]
+    "yes", "No", "1e3", "0x1", "null", "~", "=", "%", "@x", "1.0", "0:0", "a:b", "#", "", "a: b", "- a",
+    "a\nb\n", "\n", "a\n\nb", " a\nb", "a\n b", "x #y", "\x85", "\ufeff",
 )  # fmt: skip
 TEXTS = st.text(max_size=9) | st.sampled_from(ODD)
 NUMBERS = st.integers(-(2**53), 2**53) | st.integers(-9999, 9999).map(lambda number: number / 8)

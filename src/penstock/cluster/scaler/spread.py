@@ -22,15 +22,20 @@ class Dealer:
         self._random = np.random.default_rng(0)
         self._totals: list[float] = []
         self._kept = kept
+        self._rest = 0.0
+        """Parts of a request, for the next scrape."""
 
     def deal(self, seconds: Seconds) -> list[tuple[int, float]]:
         """The same requests, in the same time, as whole numbers."""
         total = sum(count for _, count in seconds)
         self._totals = [*self._totals, total][-self._kept :]
-        whole = round(total)
-        if len(seconds) < 2 or whole < 1:
-            return list(seconds)
+        whole = int(total + self._rest + 1e-9)
+        self._rest += total - whole
+        if not whole:
+            return [(second, 0.0) for second, _ in seconds]
         shares = np.array([count for _, count in seconds]) / total
+        if len(seconds) < 2:
+            return [(seconds[0][0], float(whole))]
         excess = dispersion(self._totals) / (1 - 1 / len(seconds))
         if excess > CALM and whole > excess:
             # Dirichlet-multinomial with variance ``excess`` times a multinomial's
