@@ -38,9 +38,10 @@ class Access(Struct, frozen=True, kw_only=True):
 class Desk:
     """At most ``most`` triggers; each costs a task, a series (some 2 MB at most) and its scrapes."""
 
-    def __init__(self, access: Access, most: int = 64) -> None:
+    def __init__(self, access: Access, most: int = 64, forget_s: float = FORGET_S) -> None:
         self._access = access
         self._most = most
+        self._forget_s = forget_s
         self._client: httpx.AsyncClient | None = None
         self._watches: dict[Key, tuple[Mapping[str, str], Watch]] = {}
 
@@ -58,10 +59,10 @@ class Desk:
                 raise Overloaded(
                     f"{self._most} triggers are watched already; start the scaler with more --most"
                 )
-        series = found[1].reckoning.series if found and _counts_alike(found[1].trigger, trigger) else None
-        self._watches[key] = (dict(metadata), Watch(trigger, source, series))
+        known = found[1].reckoning if found and _counts_alike(found[1].trigger, trigger) else None
         if found is not None:
-            await found[1].close()
+            found[1].cancel()
+        self._watches[key] = (dict(metadata), Watch(trigger, source, known))
         return self._watches[key][1]
 
     def _source(self, trigger: Trigger) -> Source:
@@ -73,7 +74,7 @@ class Desk:
 
     async def _forget(self) -> None:
         now = time.monotonic()
-        for key in [key for key, (_, watch) in self._watches.items() if now - watch.asked > FORGET_S]:
+        for key in [key for key, (_, watch) in self._watches.items() if now - watch.asked > self._forget_s]:
             await self._watches.pop(key)[1].close()
 
     async def close(self) -> None:
@@ -84,7 +85,7 @@ class Desk:
 
 
 def _counts_alike(old: Trigger, new: Trigger) -> bool:
-    """Whether the history of one is that of the other."""
+    """Whether what one has counted is of use to the other."""
     return (old.server_address, old.replicas, old.selector, old.demand) == (
         new.server_address, new.replicas, new.selector, new.demand,
     )  # fmt: skip

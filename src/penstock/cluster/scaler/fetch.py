@@ -70,5 +70,6 @@ async def fetch(
     if answer.status_code == 401:
         raise Unavailable(f"{url} wants a key (401); give the scaler --key, or --prometheus-token")
     if answer.status_code != 200:
-        raise Unavailable(f"{url} answered {answer.status_code}: {body[:200].decode(errors='replace')}")
+        said = " ".join(body[:500].decode(errors="replace").split())[:200]
+        raise Unavailable(f"{url} answered {answer.status_code}: {said}")
     return bytes(body)

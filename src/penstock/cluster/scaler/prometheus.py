@@ -98,7 +98,10 @@ class Prometheus:
         found = await self._ask(
             "query_range", _HISTORY_S, query=query, start=str(begin + width), end=str(end), step=str(width)
         )
-        return [(int(at) - width, float(value)) for each in found[:1] for at, value in each["values"]]
+        try:
+            return [(int(at) - width, float(value)) for each in found[:1] for at, value in each["values"]]
+        except (KeyError, TypeError, ValueError):
+            raise Unavailable("Prometheus' answer is no list of series with their values") from None
 
     async def _ask(self, path: str, seconds: float, **form: str) -> list[Any]:
         body = await fetch(

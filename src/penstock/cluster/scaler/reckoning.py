@@ -21,9 +21,10 @@ LEAST_WAIT = 0.02
 class Reckoning:
     """Knows no clock but the looks', and opens nothing."""
 
-    def __init__(self, trigger: Trigger, series: Series | None = None) -> None:
+    def __init__(self, trigger: Trigger) -> None:
         self.trigger = trigger
-        self.series = series or Series()
+        """May be replaced by one on other terms."""
+        self.series = Series()
         self.decision: Decision | None = None
         self.wanted = 0
         """Replicas, as they are asked for."""

@@ -34,18 +34,20 @@ class Source(Protocol):
 class Watch:
     """``wanted`` is what KEDA is told."""
 
-    def __init__(self, trigger: Trigger, source: Source, series: Series | None = None) -> None:
+    def __init__(self, trigger: Trigger, source: Source, known: Reckoning | None = None) -> None:
+        """``known`` is taken over from a watch that has ended, on other terms."""
         self.trigger = trigger
         self.asked = time.monotonic()
         """When somebody asked last."""
-        self.reckoning = Reckoning(trigger, series)
+        self.reckoning = known or Reckoning(trigger)
+        self.reckoning.trigger = trigger
         self.changed = asyncio.Event()
         """Replaced by a new one whenever it is set."""
         self._source = source
         self._failure: PenstockError | None = None
         self._decided = asyncio.Event()
         self._since = time.monotonic()
-        self._task = asyncio.create_task(self._run(fresh=series is None))
+        self._task = asyncio.create_task(self._run(fresh=known is None))
 
     async def wanted(self) -> int:
         """Replicas. Raises what keeps it from deciding, once that has lasted for ``stale_s``."""
@@ -63,6 +65,9 @@ class Watch:
         if old > self.trigger.stale_s + self.trigger.terms.tick_s:
             raise Unavailable(f"nothing has been decided for {old:.0f} s")
         return self.reckoning.wanted
+
+    def cancel(self) -> None:
+        self._task.cancel()
 
     async def close(self) -> None:
         self._task.cancel()
