@@ -51,7 +51,7 @@ def answering(page):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            self.rfile.read(int(self.headers["content-length"] or 0))
+            self.form = self.rfile.read(int(self.headers["content-length"] or 0)).decode()
             body = page(self)
             if body is None:
                 self.close_connection = True

@@ -96,6 +96,13 @@ def test_where_demand_is_counted_before_the_replicas_theirs_is_not():
     assert total(look(0, a=point(0, 0), demand=3.0), look(2, a=point(2, 500), demand=4.0)) == pytest.approx(8)
 
 
+def test_what_history_has_is_not_counted_again():
+    flow = Flow()
+    flow.begin = int(T0) + 30
+    flow.take(look(60, every=15, a=[point(at, at * 10.0) for at in range(0, 61, 15)]))
+    assert sum(counted(flow, 60).values()) == pytest.approx(300)
+
+
 def test_outcomes_are_of_the_time_since_they_were_asked():
     flow = Flow()
     flow.take(look(0, a=point(0, 100, missed={"1": 5.0})))

@@ -1,13 +1,21 @@
 """Pages of metrics as one point, and many points as how replicas stand."""
 
+import asyncio
+import json
+import time
+from urllib.parse import parse_qs
+
 import pytest
 
 from penstock.cluster.scaler.exposition import samples
+from penstock.cluster.scaler.fetch import client
 from penstock.cluster.scaler.point import point as make
-from penstock.cluster.scaler.prometheus import grouped
+from penstock.cluster.scaler.prometheus import Prometheus, grouped
 from penstock.cluster.scaler.standing import Arrivals, standing
+from penstock.cluster.scaler.trigger import read as read_trigger
 from penstock.core.errors import Unavailable
-from tests.cluster.scaler.replica import T0, metrics, point
+from penstock.scaling.series import Series
+from tests.cluster.scaler.replica import T0, answering, metrics, point
 from tests.cluster.scaler.test_flow import look
 
 
@@ -81,6 +89,39 @@ def test_those_that_were_there_first_say_nothing_of_start_up():
 
 def series(name, values, **labels):
     return {"metric": {"__name__": name, "instance": "i", **labels}, "values": values}
+
+
+def test_history_is_weeks_of_5_minutes_and_two_days_of_10_seconds():
+    asked, now = [], int(time.time())
+
+    def page(handler):
+        form = {key: value[0] for key, value in parse_qs(handler.form).items()}
+        asked.append(form)
+        start, end, step = (int(form[name]) for name in ("start", "end", "step"))
+        values = [[at, str(step)] for at in range(start, end + 1, step)]
+        return json.dumps({"status": "success", "data": {"result": [{"metric": {}, "values": values}]}})
+
+    async def remember(port):
+        terms = {
+            "model": "m",
+            "serverAddress": f"http://127.0.0.1:{port}",
+            "most": "2",
+            "selector": 'job="x"',
+        }
+        series = Series()
+        async with client() as asking:
+            await Prometheus(read_trigger(terms), asking).history(series)
+        return series
+
+    with answering(page) as port:
+        series = asyncio.run(remember(port))
+    assert all((int(each["end"]) - int(each["start"])) // int(each["step"]) < 11_000 for each in asked)
+    assert all('penstock_requests_total{model="m",reason!~"' in each["query"] for each in asked)
+    assert all('",job="x"}[' in each["query"] for each in asked)
+    assert len(series) > 13.9 * 8640
+    assert now - series.last < 60
+    assert series.rate(86400) == pytest.approx(1.0)
+    assert series.rate(600) == pytest.approx(1.0)
 
 
 def test_prometheus_points_are_those_of_one_scrape_each():

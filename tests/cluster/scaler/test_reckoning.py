@@ -62,6 +62,16 @@ def test_scrapes_that_are_far_between_want_nearly_as_many(every):
     assert abs(coarse - fine) <= 2
 
 
+def test_late_counts_are_no_idle_time():
+    """Where scrapes are far between, the newest of them are no sign that traffic has ended."""
+    rare = {"serverAddress": "http://x", "demand": "x", "least": "0", "idleSeconds": "5"}
+    made = Reckoning(read({key: value for key, value in METADATA.items() if key != "replicas"} | rare))
+    for second in range(0, 300, 15):
+        points = [point(second - ago, 50.0 * (second - ago)) for ago in (24, 9)]
+        made.note(look(second, every=15, demand=50.0, r0=points))
+        assert made.wanted > 0 or second < 30
+
+
 def test_nothing_to_do_wants_the_least():
     assert run(reckoning(least=2), [0.0] * 300)[-1] == 2
 

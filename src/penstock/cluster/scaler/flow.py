@@ -32,6 +32,8 @@ class Flow:
     def __init__(self) -> None:
         self._last: dict[str, Point] = {}
         self._pending: dict[int, float] = {}
+        self.begin = 0
+        """Unix seconds before which everything is known from elsewhere."""
         self._done = -inf
         self._looked = 0.0
         self._asked = self._missed = 0.0
@@ -40,8 +42,9 @@ class Flow:
         for replica, points in look.points.items():
             for each in points:
                 self._step(replica, each, look)
-        if look.demand is not None and self._looked:
-            self._spread(self._looked, look.now, look.demand * (look.now - self._looked))
+        since = self._looked or self.begin
+        if look.demand is not None and since:
+            self._spread(since, look.now, look.demand * (look.now - since))
         self._last = {name: each for name, each in self._last.items() if look.now - each.at < FORGET_S}
         self._looked = look.now
 
@@ -68,7 +71,7 @@ class Flow:
             return
         for second in range(floor(since), floor(until) + 1):
             part = (min(until, second + 1) - max(since, second)) / (until - since)
-            if part > 0 and second >= self._done - 2:
+            if part > 0 and second >= max(self._done - 2, self.begin):
                 self._pending[second] = self._pending.get(second, 0.0) + count * part
 
     def finished(self, until: float) -> list[tuple[int, float]]:

@@ -77,10 +77,11 @@ class Prometheus:
 
     async def history(self, series: Series) -> None:
         """Weeks of 5 minutes and two days of 10 s, as far as Prometheus goes back. Raises Unavailable."""
-        end = int(time.time()) // COARSE * COARSE
-        begin = end - _FINE_DAYS * 86400
-        rows = {start: count / 30 for start, count in await self._counts(end - _DAYS * 86400, begin, COARSE)}
-        fine = [(at, FINE, rows[start]) for start in rows for at in range(start, start + COARSE, FINE)]
+        end = int(time.time()) // FINE * FINE
+        begin = end // COARSE * COARSE - _FINE_DAYS * 86400
+        fine: list[tuple[int, int, float]] = []
+        for start, count in await self._counts(begin - (_DAYS - _FINE_DAYS) * 86400, begin, COARSE):
+            fine += [(at, FINE, count * FINE / COARSE) for at in range(start, start + COARSE, FINE)]
         while begin < end:
             until = min(end, begin + _POINTS * FINE)
             fine += [(start, FINE, count) for start, count in await self._counts(begin, until, FINE)]

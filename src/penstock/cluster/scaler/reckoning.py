@@ -31,6 +31,8 @@ class Reckoning:
         self.at = 0.0
         """When that was decided."""
         self._flow = Flow()
+        self._until = 0
+        """The series' own present: where counts come late, so does the decision on them."""
         self._dealer = Dealer()
         self._arrivals = Arrivals()
         self._memory = Memory()
@@ -39,6 +41,7 @@ class Reckoning:
 
     def note(self, look: Look) -> bool:
         """Whether something was decided. Raises Unavailable or UnknownModel where nothing can be."""
+        self._flow.begin = self._flow.begin or self.series.seconds.open
         self._flow.take(look)
         self._count(look)
         self._follow(look)
@@ -56,7 +59,7 @@ class Reckoning:
             for second, count in self._flow.finished(until):
                 self.series.add(second, count)
         else:
-            width = max(2, round(look.every_s))
+            width = max(2, round(look.every_s)) if look.demand is None else 2
             until = until // width * width
             window: list[tuple[int, float]] = []
             for second, count in self._flow.finished(until):
@@ -65,7 +68,8 @@ class Reckoning:
                     window = []
                 window.append((second, count))
             self._deal(window)
-        self.series.advance(floor(until))
+        self._until = floor(until)
+        self.series.advance(self._until)
 
     def _deal(self, window: list[tuple[int, float]]) -> None:
         for second, count in self._dealer.deal(window) if window else ():
@@ -106,14 +110,14 @@ class Reckoning:
             )
         missed, asked = self._flow.outcomes()
         return Seen(
-            now=look.now,
+            now=self._until,
             series=self.series,
             waiting=now.waiting,
             ready=now.ready,
             starting=now.starting,
             carries=carries,
             wait_s=max(target - now.run_s, LEAST_WAIT * target),
-            startup_s=self.startup_s(now),
+            startup_s=self.startup_s(now) + look.now - self._until,
             missed=min(missed, asked),
             asked=asked,
         )

@@ -14,6 +14,10 @@ SYNC_S = 15.0
 """Between two questions of the autoscaler, after which a replica begins to start at the latest."""
 
 
+IDLE_S = 300.0
+"""Without a request for so long there need be no replica, where none are allowed."""
+
+
 class Trigger(Struct, frozen=True, kw_only=True):
     """One model, where its requests are counted, and what is wanted of it."""
 
@@ -116,7 +120,7 @@ def read(metadata: Mapping[str, str]) -> Trigger:
     """Raises BadSetting that names the key and says what would be right."""
     known = _KEYS | _TERMS
     values: dict[str, Any] = {}
-    terms: dict[str, Any] = {}
+    terms: dict[str, Any] = {"idle_s": IDLE_S}
     for key in sorted(metadata):
         if key in KEDA:
             continue
