@@ -213,6 +213,19 @@ def test_history_outlives_a_change_of_terms(channel):
         assert changed.wanted() >= 5
 
 
+def test_replicas_are_asked_once_for_all_models(channel):
+    page, asked = Growing(1), []
+
+    def counting(handler):
+        asked.append(handler.path)
+        return page(handler)
+
+    with answering(counting) as port:
+        for name in "abcd":
+            Keda(channel, at(port, everySeconds="60"), f"shared-{name}").wanted()
+    assert asked == ["/metrics"]
+
+
 # -- who may ask whom ---------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from penstock.cluster.scaler import trigger as triggers
 from penstock.cluster.scaler.fetch import client
+from penstock.cluster.scaler.pages import Pages
 from penstock.cluster.scaler.prometheus import Prometheus
 from penstock.cluster.scaler.replicas import Replicas
 from penstock.cluster.scaler.trigger import Trigger
@@ -43,6 +44,7 @@ class Desk:
         self._most = most
         self._forget_s = forget_s
         self._client: httpx.AsyncClient | None = None
+        self._pages: Pages | None = None
         self._watches: dict[Key, tuple[Mapping[str, str], Watch]] = {}
 
     async def watch(self, namespace: str, name: str, metadata: Mapping[str, str]) -> Watch:
@@ -66,11 +68,13 @@ class Desk:
         return self._watches[key][1]
 
     def _source(self, trigger: Trigger) -> Source:
-        if self._client is None:
+        if self._client is None or self._pages is None:
             self._client = client(self._access.ca)
+            key = self._access.key
+            self._pages = Pages(self._client, {"authorization": f"Bearer {key}"} if key else {})
         if trigger.server_address:
             return Prometheus(trigger, self._client, self._access.prometheus_token)
-        return Replicas(trigger, self._client, self._access.key)
+        return Replicas(trigger, self._pages)
 
     async def _forget(self) -> None:
         now = time.monotonic()
@@ -80,6 +84,8 @@ class Desk:
     async def close(self) -> None:
         await asyncio.gather(*(watch.close() for _, watch in self._watches.values()))
         self._watches.clear()
+        if self._pages is not None:
+            await self._pages.close()
         if self._client is not None:
             await self._client.aclose()
 
