@@ -12,7 +12,16 @@ T0 = 1_700_000_000.0
 
 
 def metrics(
-    asked=0.0, late=0.0, ready=1.0, model="m", started=1.0, carries=0.0, target=0.0, startup=0.0, **refused
+    asked=0.0,
+    late=0.0,
+    ready=1.0,
+    model="m",
+    started=1.0,
+    carries=0.0,
+    target=0.0,
+    startup=0.0,
+    rows=1.0,
+    **refused,
 ):
     """A page; ``refused``: errors by reason."""
     own = f'model="{model}",version="1"'
@@ -23,6 +32,7 @@ def metrics(
             f'penstock_requests_total{{{own},outcome="error",reason="{reason}"}} {count}'
             for reason, count in refused.items()
         ),
+        f"penstock_rows_total{{{own}}} {asked * rows}",
         f"penstock_requests_over_target_total{{{own}}} {late}",
         f"penstock_model_ready{{{own}}} {ready}",
         f"penstock_queue_rows{{{own}}} 0",
@@ -31,7 +41,7 @@ def metrics(
         f"process_start_time_seconds {started}",
         'penstock_something_else{model="m"} 7',
     ]
-    lines += [f"penstock_instance_carries{{{own}}} {carries}"] if carries else []
+    lines += [f"penstock_replica_carries{{{own}}} {carries}"] if carries else []
     lines += [f"penstock_startup_seconds{{{own}}} {startup}"] if startup else []
     lines += [f"penstock_target_p99_seconds{{{own}}} {target}"] if target else []
     return "\n".join(lines) + "\n"

@@ -70,6 +70,12 @@ def test_what_replicas_say_is_put_together():
     assert (now.carries, now.waiting, now.startup_s) == (15, 4, 4)
 
 
+def test_rows_are_told_as_requests():
+    page = metrics(100, rows=8, carries=400)
+    now = standing(look(0, a=read(page), b=read(page)))
+    assert now.carries == 50
+
+
 def test_start_up_is_what_it_took_from_the_first_sight():
     arrivals = Arrivals()
     arrivals.note(look(0, a=point(0)))

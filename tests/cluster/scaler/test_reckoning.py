@@ -100,7 +100,7 @@ def test_the_lead_is_start_up_and_the_autoscalers_own_delay():
 
     made = reckoning(startupSeconds=30)
     assert made.startup_s(standing(look(0, a=point(0)))) == 45
-    assert made.startup_s(standing(look(0, a=point(0, startup_s=8.0)))) == 23
+    assert made.startup_s(standing(look(0, a=point(0, startup_s=80.0)))) == 95
 
 
 def test_an_unknown_model_is_said():

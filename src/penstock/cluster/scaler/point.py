@@ -14,10 +14,11 @@ QUEUE = "penstock_queue_rows"
 READY = "penstock_model_ready"
 TARGET = "penstock_target_p99_seconds"
 RUN_SUM, RUN_COUNT = "penstock_compute_seconds_sum", "penstock_compute_seconds_count"
-CARRIES, STARTUP = "penstock_instance_carries", "penstock_startup_seconds"
+ROWS = "penstock_rows_total"
+CARRIES, STARTUP = "penstock_replica_carries", "penstock_startup_seconds"
 STARTED = "process_start_time_seconds"
 NAMES = (
-    REQUESTS, LATE, QUEUE, READY, TARGET, RUN_SUM, RUN_COUNT, CARRIES, STARTUP, STARTED,
+    REQUESTS, LATE, QUEUE, READY, TARGET, RUN_SUM, RUN_COUNT, ROWS, CARRIES, STARTUP, STARTED,
 )  # fmt: skip
 
 CALLERS_OWN = frozenset({"invalid", "not_found", "unsupported", "unauthenticated", "forbidden", "budget"})
@@ -36,6 +37,7 @@ class Point(Struct, frozen=True, kw_only=True):
     asked: Mapping[str, float] = {}
     missed: Mapping[str, float] = {}
     waiting: float = 0.0
+    """Rows in the queue."""
     ready: bool = False
     known: bool = False
     """Whether the model is there at all."""
@@ -43,7 +45,12 @@ class Point(Struct, frozen=True, kw_only=True):
     run_s: float = 0.0
     """Mean of a batch; 0: none has run."""
     carries: float = 0.0
+    """Rows/s of all its instances within the target; 0: not said."""
     startup_s: float = 0.0
+    """Of an instance in it, load and warm-up; 0: not said."""
+    rows: float = 0.0
+    answered: float = 0.0
+    """Requests that these rows were in."""
 
 
 def point(at: float, model: str, samples: Iterable[Sample]) -> Point:
@@ -65,6 +72,7 @@ def point(at: float, model: str, samples: Iterable[Sample]) -> Point:
                 missed[key] = missed.get(key, 0.0) + value
         elif name == LATE:
             missed[labels.get("version", "")] = value
+    answered = sum(count for key, count in asked.items() if "|ok|" in key)
     runs = totals.get(RUN_COUNT, 0.0)
     return Point(
         at=at,
@@ -78,4 +86,6 @@ def point(at: float, model: str, samples: Iterable[Sample]) -> Point:
         run_s=totals.get(RUN_SUM, 0.0) / runs if runs else 0.0,
         carries=highest.get(CARRIES, 0.0),
         startup_s=highest.get(STARTUP, 0.0),
+        rows=totals.get(ROWS, 0.0),
+        answered=answered,
     )

@@ -106,7 +106,7 @@ class Reckoning:
         if not carries:
             raise Unavailable(
                 f"no replica says how many requests/s of {trigger.model!r} it carries "
-                "(penstock_instance_carries); give carries in the metadata"
+                "(penstock_replica_carries); give carries in the metadata"
             )
         missed, asked = self._flow.outcomes()
         return Seen(
@@ -124,8 +124,8 @@ class Reckoning:
 
     def startup_s(self, now: Standing) -> float:
         """From the scaler's word to a replica's first answer, the autoscaler's own delay included."""
-        measured = max(now.startup_s, self._arrivals.p95())
-        return (measured or self.trigger.startup_s) + self.trigger.sync_s
+        come = self._arrivals.p95() or self.trigger.startup_s
+        return max(now.startup_s, come) + self.trigger.sync_s
 
     def _publish(self, look: Look, decision: Decision) -> None:
         """Never fewer while one that carried traffic cannot be counted: its requests are missing."""

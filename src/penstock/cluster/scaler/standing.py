@@ -17,9 +17,11 @@ class Standing(Struct, frozen=True, kw_only=True):
     known: bool
     """Whether any of them has the model."""
     waiting: float
+    """Requests."""
     target_s: float
     run_s: float
     carries: float
+    """Requests/s of one replica."""
     startup_s: float
 
 
@@ -31,14 +33,17 @@ def standing(look: Look) -> Standing:
         if points and look.now - points[-1].at < 2.5 * look.every_s + 1
     }
     ready = [each for each in fresh.values() if each.ready]
+    answered = sum(each.answered for each in fresh.values())
+    rows = sum(each.rows for each in fresh.values()) / answered if answered else 1.0
+    rows = max(rows, 1.0)
     return Standing(
         ready=len(ready),
         starting=len(fresh) - len(ready) + len(look.silent - fresh.keys()),
         known=any(each.known for each in fresh.values()),
-        waiting=sum(each.waiting for each in fresh.values()),
+        waiting=sum(each.waiting for each in fresh.values()) / rows,
         target_s=max((each.target_s for each in ready), default=0.0),
         run_s=_mean([each.run_s for each in ready]),
-        carries=_mean([each.carries for each in ready]),
+        carries=_mean([each.carries for each in ready]) / rows,
         startup_s=max((each.startup_s for each in ready), default=0.0),
     )
 
