@@ -27,6 +27,7 @@ from penstock.dashboard.stream import Hub
 from penstock.dashboard.words import Hello, May
 from penstock.doors import access, billing
 from penstock.doors import rollouts as rolling
+from penstock.doors import scaling as growing
 from penstock.doors.admin import make_app
 from penstock.doors.auth import Keys, key_of
 from penstock.doors.extensions import NAME
@@ -42,6 +43,9 @@ from penstock.rollout.columns import Rates
 from penstock.rollout.controller import Controller
 from penstock.rollout.desk import Desk
 from penstock.rollout.store import open_state
+from penstock.scaling.controller import Controller as Scaling
+from penstock.scaling.desk import Desk as Scales
+from penstock.scaling.store import open_store
 from penstock.serving import budgeted
 from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
@@ -97,6 +101,8 @@ class Server:
         )
         self.rollouts = Controller(self.catalog, self.models, self.ledger, self._rates, self._hand_on)
         self._desk = Desk(self.rollouts)
+        self.scaling = Scaling(self.catalog, self.models, self.ledger, settings.scaling.every_s)
+        self._scales = Scales(self.scaling, self.catalog, self.models)
         gateway = Gateway(self.catalog, self.ledger.refused, self.models.cold)
         answering = budgeted.wrap(gateway, self.budgets, self.ledger.refused)
         self._traced = trace.wrap(answering, settings.trace.otlp)
@@ -134,6 +140,7 @@ class Server:
                 *page.routes(self._hub, history, self._greet, self._may),
                 *billing.routes(self.meter.bill, self._price_from),
                 *rolling.routes(self._desk, self._keys.who, self._tenant),
+                *growing.routes(self._scales),
             ],
         )
 
@@ -143,7 +150,7 @@ class Server:
         try:
             await self._start()
         except BaseException:
-            await self.rollouts.stop()
+            await self._stop_loops()
             await self._stop_meter()
             raise
 
@@ -151,8 +158,12 @@ class Server:
         listening = self.settings.server
         state = await asyncio.to_thread(open_state, self.settings.meter, self.settings.repository)
         await self.rollouts.open(state)
+        store = await asyncio.to_thread(open_store, self.settings.meter, self.settings.repository)
+        self.scaling.open(store)
         await self.models.start(watching=self.settings.watch.enabled)
         self.rollouts.run()
+        if self.settings.scaling.enabled:
+            self.scaling.run()
         self._expire()
         try:
             self.http_port = await self._http.start(listening.host, listening.http_port, _tls(listening))
@@ -182,7 +193,7 @@ class Server:
 
     async def _metrics(self, accept: str) -> tuple[bytes, str]:
         states, standings = self.models.states(), self.budgets.status()
-        found = prometheus.snapshot(self.ledger, states, self.meter, standings)
+        found = prometheus.snapshot(self.ledger, states, self.meter, standings, self._scales.list())
         return await asyncio.to_thread(prometheus.encode, found, accept)
 
     def _price_from(self) -> str:
@@ -248,7 +259,7 @@ class Server:
         if self._grpc is not None:
             stopping.append(self._grpc.stop(listening.drain_s))
         await asyncio.gather(*stopping)
-        await self.rollouts.stop()
+        await self._stop_loops()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(listening.drain_s):
                 await self.models.close()
@@ -256,6 +267,9 @@ class Server:
             self._expiry.cancel()
         await self._stop_meter()
         await asyncio.to_thread(trace.shutdown, self._traced)
+
+    async def _stop_loops(self) -> None:
+        await asyncio.gather(self.scaling.stop(), self.rollouts.stop())
 
     async def _stop_meter(self) -> None:
         try:

@@ -87,6 +87,15 @@ class Memory(Struct, frozen=True, kw_only=True):
     """A model that was loaded stays for so long, or ten times what loading it took if that is less."""
 
 
+class Scaling(Struct, frozen=True, kw_only=True):
+    """``[scaling]``: how the instances of models with ``instances.min`` or ``max`` follow the traffic."""
+
+    enabled: bool = True
+    """False: they stay as many as they are loaded with."""
+    every_s: Annotated[float, Meta(ge=1, le=60)] = 10.0
+    """Seconds between two decisions upon a model."""
+
+
 class Trace(Struct, frozen=True, kw_only=True):
     """``[trace]``: OpenTelemetry."""
 
@@ -105,6 +114,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log: Log = field(default_factory=Log)
     watch: Watch = field(default_factory=Watch)
     memory: Memory = field(default_factory=Memory)
+    scaling: Scaling = field(default_factory=Scaling)
     trace: Trace = field(default_factory=Trace)
     meter: Metering = field(default_factory=Metering)
     price: Price = field(default_factory=Price)

@@ -40,7 +40,7 @@ def test_trap_01_cancelling_one_of_a_running_batch_leaves_the_others_their_own_a
     run()
 
 
-def test_trap_02_a_policy_that_raises_is_told_to_callers_and_turns_readiness_red(inside, repository):
+def test_trap_02_a_policy_that_raises_is_told_to_callers_and_turns_readiness_red(inside, repository, caplog):
     (repository / "tiny" / "model.toml").write_text(
         '[batching]\npolicy = "tests.traps.policies:FailsOnThird"\n'
     )
@@ -49,7 +49,7 @@ def test_trap_02_a_policy_that_raises_is_told_to_callers_and_turns_readiness_red
     for _ in range(2):
         client.infer("tiny", {"x": x})
     assert client.ready()
-    logging.getLogger("penstock").setLevel(logging.CRITICAL)
+    caplog.set_level(logging.CRITICAL, "penstock")
     with pytest.raises(ServerError, match="the batch policy of model 'tiny' failed: a user's mistake") as got:
         client.infer("tiny", {"x": x})
     assert got.value.status == 500
@@ -124,14 +124,14 @@ def test_trap_06_a_typo_in_a_setting_stops_the_start_and_names_the_nearest(
 
 
 @pytest.mark.parametrize("file", ["penstock.toml", "model.toml"])
-def test_trap_06_a_typo_in_a_file_names_the_nearest(repository, tmp_path, inside, file):
+def test_trap_06_a_typo_in_a_file_names_the_nearest(repository, tmp_path, inside, file, caplog):
     if file == "penstock.toml":
         (tmp_path / file).write_text("[server]\nhttp_prot = 1\n")
         code, said = refused(repository, "--config", str(tmp_path / file))
         assert code == 2
     else:
         (repository / "tiny" / file).write_text("[bathcing]\nmax_rows = 1\n")
-        logging.getLogger("penstock").setLevel(logging.CRITICAL)
+        caplog.set_level(logging.CRITICAL, "penstock")
         client = inside(repository)
         assert not client.ready()
         said = client.index()[0]["reason"]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from penstock.cli.bill_scale import duration
 from penstock.cli.bill_table import EIGHTHS
 from penstock.cli.models import number
-from penstock.rollout.terms import PARTS
 from penstock.rollout.words import Guard, Stage, Status
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ LESSER = (
     "seen", "events", "requests", "passes\nunder", "fails\nover", "for", "against", "interval",
 )  # fmt: skip
 """Columns that a narrow terminal goes without, the first one first."""
+PARTS = ("answers", "outputs")
+"""Guards whose effect is a part of the answers."""
 
 
 def show(status: Status, console: "Console", now: float) -> None:
@@ -162,6 +163,11 @@ def interval(guard: Guard) -> str:
     return f"{number(low)}–{number(high)}"
 
 
+def margin(guard: Guard, value: float | None) -> str:
+    """A part for ``answers``, else a ratio: ``outputs`` fail by how much rarer or commoner a class is."""
+    return _amount(guard, value) if value is None or guard.name == "answers" else number(value)
+
+
 def _amount(guard: Guard, value: float | None) -> str:
     if value is None:
         return "–"
@@ -204,8 +210,8 @@ CELLS: Mapping[str, Cell] = {
     "verdict": lambda guard: f"[{COLOURS[guard.verdict]}]{guard.verdict}[/]",
     "new/old": effect,
     "interval": interval,
-    "fails\nover": lambda guard: _amount(guard, guard.alarm),
-    "passes\nunder": lambda guard: _amount(guard, guard.target),
+    "fails\nover": lambda guard: margin(guard, guard.alarm),
+    "passes\nunder": lambda guard: margin(guard, guard.target),
     "against": lambda guard: bar(guard.against),
     "for": lambda guard: bar(guard.for_),
     "seen": lambda guard: f"{guard.seen:,}",

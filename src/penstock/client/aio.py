@@ -169,6 +169,14 @@ class AsyncClient:
         """
         return await self.send(calls.bill(by, since, until, model, tenant))
 
+    async def scales(self) -> list[dict[str, Any]]:
+        """How many instances every model has and should have, and what one of them carries."""
+        return await self.send(calls.scales())
+
+    async def scale(self, model: str, limit: int = 20) -> dict[str, Any]:
+        """The same of one model, with its last ``decisions``, the newest first."""
+        return await self.send(calls.scale(model, limit))
+
     async def rollouts(self) -> list[dict[str, Any]]:
         """How every rollout stands: those that run, then those that have ended, the newest first."""
         return await self.send(calls.rollouts())

@@ -134,6 +134,16 @@ def rollout(model: str) -> Call[dict[str, Any]]:
     return _get(_rollout(model), _object)
 
 
+def scales() -> Call[list[dict[str, Any]]]:
+    """How many instances every model has and should have."""
+    return _get("/penstock/scale", lambda answer: _list(_object(answer), "models"))
+
+
+def scale(model: str, limit: int) -> Call[dict[str, Any]]:
+    """The same of one model, with its last decisions."""
+    return _get(f"/penstock/scale/{quote(model, safe='')}?limit={limit}", _object)
+
+
 def start_rollout(
     model: str, version: str, why: str, force: bool, terms: Mapping[str, Any]
 ) -> Call[dict[str, Any]]:

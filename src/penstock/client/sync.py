@@ -165,6 +165,14 @@ class Client:
         """
         return self.send(calls.bill(by, since, until, model, tenant))
 
+    def scales(self) -> list[dict[str, Any]]:
+        """How many instances every model has and should have, and what one of them carries."""
+        return self.send(calls.scales())
+
+    def scale(self, model: str, limit: int = 20) -> dict[str, Any]:
+        """The same of one model, with its last ``decisions``, the newest first."""
+        return self.send(calls.scale(model, limit))
+
     def rollouts(self) -> list[dict[str, Any]]:
         """How every rollout stands: those that run, then those that have ended, the newest first."""
         return self.send(calls.rollouts())

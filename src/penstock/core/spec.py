@@ -68,6 +68,14 @@ class Instances(Struct, frozen=True, kw_only=True):
 
     count: Natural = 0
     """Batches that may run at once; 0 chooses for the cores there are."""
+    min: Natural | None = None
+    """Together with ``max``, or alone: the number follows the traffic, and is never less than this.
+
+    0: after ``idle_s`` without a request the model is unloaded, and the next request loads it.
+    """
+    max: Positive | None = None
+    """The most that there may be; None: as many as the cores carry."""
+    idle_s: Seconds = 300.0
     threads: Natural = 0
     """Compute threads of each; 0 chooses for the cores there are."""
     hang_s: Seconds = 10.0
@@ -76,6 +84,38 @@ class Instances(Struct, frozen=True, kw_only=True):
     """A process that has not loaded its model by then is ended."""
     pin: bool = True
     """Keep each process on cores of its own where the model's processes fill the machine."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether the number of instances follows the traffic."""
+        return self.min is not None or self.max is not None
+
+    @property
+    def least(self) -> int:
+        """Instances that it has at the least while it is in memory."""
+        return self.min or 1
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """``[[scaling.schedule]]`` in model.toml: capacity for an event that is known."""
+
+    cron: str
+    """When it begins: minute, hour, day, month and weekday, in the server's local time."""
+    min: Positive
+    """Instances that there are at the least."""
+    for_s: Seconds = 3600.0
+
+
+class Scaling(Struct, frozen=True, kw_only=True):
+    """``[scaling]`` in model.toml: how the number of instances is decided, where it moves."""
+
+    budget: Annotated[float, Meta(gt=0, lt=1)] = 0.01
+    """Part of the requests that may miss the target."""
+    hold_s: Duration = 120.0
+    """There are fewer instances only once no more were wanted for so long."""
+    feedback: bool = True
+    """Expect more where the budget is overdrawn, and less where it is not used."""
+    schedule: tuple[Schedule, ...] = ()
 
 
 class Onnx(Struct, frozen=True, kw_only=True):
@@ -230,6 +270,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     target: Target = field(default_factory=Target)
     queue: Queue = field(default_factory=Queue)
     instances: Instances = field(default_factory=Instances)
+    scaling: Scaling = field(default_factory=Scaling)
     onnx: Onnx = field(default_factory=Onnx)
     openvino: OpenVino = field(default_factory=OpenVino)
     torch: Torch = field(default_factory=Torch)

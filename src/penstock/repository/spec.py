@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.cron import check as check_cron
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert
 from penstock.core.sizes import size
@@ -109,7 +110,7 @@ def check_file(spec: ModelSpec, where: Path) -> None:
 
 
 def check_values(spec: ModelSpec, where: Path) -> None:
-    """Raises BadSetting where the default priority is none of the priorities, or an amount is none."""
+    """Raises BadSetting for what fits its type, and not what else is set or what there is."""
     size(spec.record.max_bytes, f"{where}: record.max_bytes")
     queue = spec.queue
     if queue.default_priority > queue.max_priority:
@@ -117,3 +118,24 @@ def check_values(spec: ModelSpec, where: Path) -> None:
             f"{where}: queue.default_priority is {queue.default_priority}; "
             f"it must be at most queue.max_priority, {queue.max_priority}"
         )
+    _check_instances(spec, where)
+
+
+def _check_instances(spec: ModelSpec, where: Path) -> None:
+    instances = spec.instances
+    if instances.moves and instances.count:
+        raise BadSetting(
+            f"{where}: instances.count is for a number that stays, min and max for one that follows the "
+            "traffic; leave out count, or both of them"
+        )
+    least, most = instances.min or 0, instances.max
+    if most is not None and least > most:
+        raise BadSetting(f"{where}: instances.min is {least} and max {most}; min must be at most max")
+    for each in spec.scaling.schedule:
+        check_cron(each.cron, f"{where}: scaling.schedule.cron")
+        if not instances.moves:
+            raise BadSetting(
+                f"{where}: scaling.schedule needs a number of instances that moves: set instances.max"
+            )
+        if most is not None and each.min > most:
+            raise BadSetting(f"{where}: scaling.schedule.min is {each.min}, and instances.max {most}")

@@ -17,8 +17,8 @@ from penstock.rollout.words import GUARDS, HARD
 
 PLANS = ("canary", "blue-green", "shadow", "ab", "aa")
 STICKY = ("id", "tenant", "header:NAME", "parameter:NAME")
-PARTS = ("answers", "outputs")
-"""Guards whose margin is a part of the answers; that of the others is a ratio, new over old."""
+PART = "answers"
+"""The guard whose margin is a part of the answers; that of the others is a ratio, new over old."""
 OFF = ("off", "false", "no")
 ON = ("on", "true", "yes")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -70,7 +70,7 @@ def guard(text: str) -> tuple[str, float | bool]:
     try:
         return name, float(value)
     except ValueError:
-        example = "0.02" if name in PARTS else "1.2"
+        example = "0.02" if name == PART else "1.2"
         raise BadSetting(f"guard {text!r}: write {name}={example}, or {name}=off") from None
 
 
@@ -140,9 +140,9 @@ def _check_guard(name: str, margin: float | bool) -> None:
     _known(name)
     if isinstance(margin, bool):
         return
-    if name in PARTS and not 0 < margin < 1:
+    if name == PART and not 0 < margin < 1:
         _wrong(f"guards.{name}", margin, "it is a part of the answers; have e.g. 0.02, or off")
-    if name not in PARTS and not (isfinite(margin) and margin > 1):
+    if name != PART and not (isfinite(margin) and margin > 1):
         _wrong(f"guards.{name}", margin, "it is new over old and must be over 1; have e.g. 1.2, or off")
 
 

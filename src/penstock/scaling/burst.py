@@ -8,6 +8,8 @@ WINDOW = 600
 """Seconds looked at."""
 ENOUGH = 60
 """Seconds from which single ones tell more than kept buckets of ten."""
+RIPE = 60
+"""Kept buckets from which they tell anything: a rise from nothing would be taken for a burst."""
 KEPT = 360
 """Kept buckets looked at: an hour."""
 LOW, HIGH = 0.8, 60.0
@@ -18,7 +20,7 @@ PRIOR = 20.0
 def dispersion(series: Series) -> float:
     """Index of dispersion, by differences of neighbours, so that a trend does not count; 1 is Poisson."""
     exact = min(WINDOW, series.seconds.open - series.exact) if series.exact else 0
-    if exact >= ENOUGH:
+    if exact >= ENOUGH or len(series.fine) < RIPE:
         return of(series.seconds.last(exact))
     return of(series.fine.last(KEPT))
 

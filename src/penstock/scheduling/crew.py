@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 
 from msgspec import Struct
 
@@ -51,15 +52,29 @@ class Crew:
         self._done = done
         self._changed = changed
         self._happened = happened or NullRecorder().happened
-        self._all = [Instance(session, f"{name}-{i}", self._loop) for i, session in enumerate(sessions)]
-        self._idle = list(self._all)
+        self._number = count()
+        self._all: list[Instance] = []
+        self._idle: list[Instance] = []
         self._running: list[Running] = []
         self._down: set[Instance] = set()
+        self._leaving: dict[Instance, asyncio.Future[Session]] = {}
+        """Those that run their last batch, and who waits for their sessions."""
         self._watched: dict[Instance, int] = {}
         self._why = ""
         self._closed = False
-        for instance in self._all:
-            self._watch(instance)
+        for session in sessions:
+            self._join(session)
+
+    def _join(self, session: Session) -> None:
+        instance = Instance(session, f"{self.name}-{next(self._number)}", self._loop)
+        self._all.append(instance)
+        self._idle.append(instance)
+        self._watch(instance)
+
+    @property
+    def size(self) -> int:
+        """Instances that stay, be they up or down."""
+        return len(self._all) - len(self._leaving)
 
     @property
     def free(self) -> bool:
@@ -82,6 +97,38 @@ class Crew:
             f"the next start is in {restart.delay(ends):.0f} s or less"
         )
 
+    def grow(self, session: Session) -> None:
+        """One more instance, which takes batches from now on."""
+        self._join(session)
+        self._changed()
+
+    async def shrink(self) -> Session:
+        """One instance less: the session of one that has answered what it ran, to be closed.
+
+        Never the last one. Those that are down go first, then those that are idle.
+        """
+        going = [each for each in self._all if each not in self._leaving]
+        if len(going) < 2:
+            raise ValueError(f"{self.name}: the last instance cannot be taken away")
+        # The one that came last, so that long-lived ones keep what they have cached.
+        instance = max(reversed(going), key=lambda each: (each in self._down, each in self._idle))
+        left: asyncio.Future[Session] = self._loop.create_future()
+        self._leaving[instance] = left
+        if instance in self._idle or instance in self._down:
+            self._leave(instance)
+        return await left
+
+    def _leave(self, instance: Instance) -> None:
+        self._unwatch(instance)
+        self._all.remove(instance)
+        self._down.discard(instance)
+        if instance in self._idle:
+            self._idle.remove(instance)
+        instance.close()
+        left = self._leaving.pop(instance)
+        if not left.done():
+            left.set_result(instance.session)
+
     def start(self, entries: list[Ticket], started: float) -> None:
         """Run a batch on a free instance."""
         instance = self._idle.pop()
@@ -102,7 +149,10 @@ class Crew:
         self._running.remove(running)
         instance = running.instance
         lost = ran.lost
-        if lost is None:
+        if instance in self._leaving:
+            self._leave(instance)
+            lost = None
+        elif lost is None:
             instance.ends = 0
             if instance.mortal is None or instance in self._watched:
                 self._idle.append(instance)
@@ -147,7 +197,7 @@ class Crew:
 
     def _ended(self, instance: Instance, why: InstanceLost) -> None:
         self._unwatch(instance)
-        if self._closed:
+        if self._closed or instance not in self._all:
             return
         rested = bool(self.resting)
         instance.ends += 1
@@ -164,14 +214,14 @@ class Crew:
         self._changed()
 
     def _begin(self, instance: Instance) -> None:
-        if self._closed:
+        if self._closed or instance not in self._all:
             return
         self.restarts += 1
         assert instance.mortal is not None  # noqa: S101 - only those end
         instance.submit(partial(_restart, instance.mortal.restart), partial(self._begun, instance))
 
     def _begun(self, instance: Instance, error: Exception | None) -> None:
-        if self._closed:
+        if self._closed or instance not in self._all:
             return
         if error is not None:
             self._ended(instance, InstanceLost(f"it would not start again: {one_line(error)}"))

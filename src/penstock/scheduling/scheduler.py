@@ -55,6 +55,8 @@ class Scheduler:
         """
         self.policy = policy
         self.broken: BaseException | None = None
+        self.arrived = 0
+        """Rows that were asked for, refused ones too."""
         self._loop = asyncio.get_running_loop()
         self._session = sessions[0]
         self._model, self._version = spec.name, version
@@ -91,6 +93,7 @@ class Scheduler:
     def __call__(self, request: Request, /) -> Ticket:
         now = monotonic()
         size = len(next(iter(request.inputs.values()))) if self._batched else 1
+        self.arrived += size
         deadline = now + self._timeout
         if request.deadline < deadline:
             deadline = request.deadline
@@ -305,6 +308,23 @@ class Scheduler:
         if not entry.over:
             entry.fail(error)
             self._recorder.failed(reason(error), monotonic() - entry.arrived)
+
+    # -- how many instances --------------------------------------------------------------------
+
+    @property
+    def instances(self) -> int:
+        """Batches that may run at once; those that are being started again count."""
+        return self._crew.size if self._crew is not None else 1
+
+    def grow(self, session: Session) -> None:
+        """One more instance, with a session of its own or a share in one; not where batches run inline."""
+        assert self._crew is not None  # noqa: S101 - asked for where there are threads
+        self._crew.grow(session)
+
+    async def shrink(self) -> Session:
+        """One instance less, never the last: a session to be closed, which has answered what it ran."""
+        assert self._crew is not None  # noqa: S101 - asked for where there are threads
+        return await self._crew.shrink()
 
     # -- ending --------------------------------------------------------------------------------
 

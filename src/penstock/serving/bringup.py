@@ -16,6 +16,7 @@ from penstock.serving.check import Check
 from penstock.serving.footprint import resident
 from penstock.serving.opening import open_sessions
 from penstock.serving.recording import wrap
+from penstock.serving.resizing import Resizing
 from penstock.serving.warmup import Warm
 
 
@@ -27,16 +28,18 @@ async def bring_up(
     measuring: asyncio.Lock,
     known: Warm | None = None,
     beside: str = "",
+    start: int = 0,
 ) -> Live:
     """Ready to serve; ``measuring`` keeps models from disturbing each other's measurements.
 
     ``known`` spares measuring: it is what an earlier load of the same files with the same settings gave.
     ``beside`` is where the version that serves runs.
+    ``start`` is how many instances to begin with, where their number follows the traffic.
 
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
     """
-    start = perf_counter()
-    opened = await open_sessions(spec, path, version, measuring, known, beside)
+    began = perf_counter()
+    opened = await open_sessions(spec, path, version, measuring, known, beside, start)
     session, warmth = opened.sessions[0], opened.warmth
     try:
         scheduler = Scheduler(
@@ -66,10 +69,17 @@ async def bring_up(
         instances=len(opened.sessions),
         threads=session.threads,
         run_ms=warmth.run_seconds * 1e3,
-        load_seconds=perf_counter() - start,
+        load_seconds=perf_counter() - began,
     )
+    moves = spec.instances.moves and warmth.isolation != "inline"
     return Live(
-        state, wrap(scheduler, spec.record), check, opened.close, partial(resident, opened.sessions), warmth
+        state,
+        wrap(scheduler, spec.record),
+        check,
+        opened.close,
+        partial(resident, opened.sessions),
+        warmth,
+        Resizing(f"model {spec.name} version {version}", scheduler, opened) if moves else None,
     )
 
 

@@ -8,6 +8,7 @@ from penstock.core.errors import ModelNotReady, UnknownModel, UnknownVersion
 from penstock.core.ports import Executor
 from penstock.core.types import ModelState
 from penstock.serving.check import Check
+from penstock.serving.resizing import Resizing
 from penstock.serving.split import Division, Split
 from penstock.serving.warmup import Warm
 
@@ -24,6 +25,8 @@ class Live(Struct, frozen=True, eq=False):
     """Resident bytes in processes of its own; 0 where it has none."""
     warmth: Warm | None = None
     """What its warm-up measured; None where there was none."""
+    resizing: Resizing | None = None
+    """More instances of it, or fewer; None where their number does not move."""
 
 
 class Shelf(Struct, frozen=True, eq=False):

@@ -1,5 +1,6 @@
 """Requests for models that are not in memory: checked as far as that goes, then held until there is one."""
 
+from collections import Counter
 from time import monotonic
 
 from penstock.core.errors import ModelNotReady, UnknownVersion
@@ -15,6 +16,8 @@ class Cold:
     def __init__(self, catalog: Catalog, residency: Residency) -> None:
         self._catalog = catalog
         self._residency = residency
+        self.asked: Counter[str] = Counter()
+        """Rows by model that found it cold, and waited for it or were refused."""
 
     def look(self, model: str, version: str = "") -> Live | None:
         """Who answers, None where that is to be loaded first; raises as ``Catalog.find``."""
@@ -37,7 +40,9 @@ class Cold:
 
     async def found(self, request: Request) -> Live:
         """Who answers, once it is loaded; raises ModelNotReady, Overloaded or DeadlineExceeded."""
-        return await self.load(request.model, request.version, _rows(request), request.deadline)
+        rows = _rows(request)
+        self.asked[request.model] += rows
+        return await self.load(request.model, request.version, rows, request.deadline)
 
     async def load(self, model: str, version: str, rows: int, deadline: float) -> Live:
         """Waits until ``deadline`` (monotonic seconds), and for ``queue.timeout_ms`` at most."""

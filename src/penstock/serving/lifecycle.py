@@ -16,7 +16,6 @@ from penstock.core.errors import (
     Unsupported,
 )
 from penstock.core.loop import Runner
-from penstock.core.sizes import show
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState, Statistics, Tensors
 from penstock.metering.ledger import Ledger
@@ -136,6 +135,24 @@ class Lifecycle:
         if model in self._runner.memory:
             await self._order(model, self._roster.seen.get(model), self._runner.memory)
 
+    def begin_with(self, counts: Mapping[str, int]) -> None:
+        """By model, how many instances to load, where their number follows the traffic."""
+        self._staging.counts = counts
+
+    def room(self) -> float:
+        """Bytes that may be taken for more instances, within what is free and within ``memory.limit``."""
+        return self._residency.room()
+
+    def park(self, model: str, why: str) -> None:
+        """Unload a model that is not needed until a request asks for it; not while a version is on trial."""
+        if self._catalog.peek(model) is not None and not self._catalog.divided(model):
+            self._residency.park(model, why)
+
+    def unpark(self, model: str) -> None:
+        """Load a cold model before it is asked for."""
+        if self._residency.holds(model):
+            self._residency.nudge(model)
+
     def retry(self, model: str, version: str) -> None:
         """Try a version again that would not load."""
         if self._roster.failed.pop((model, version), None) is not None:
@@ -252,9 +269,8 @@ class Lifecycle:
             await self._tell_pipelines(order.model)
         return reason
 
-    def _evict(self, live: Live) -> None:
-        limit = show(self._ledger.swaps.limit)
-        self._ledger.events.note(live.state.name, live.state.version, "evicted", f"memory.limit is {limit}")
+    def _evict(self, live: Live, why: str) -> None:
+        self._ledger.events.note(live.state.name, live.state.version, "evicted", why)
         self._staging.retire(live)
 
     async def _tell_pipelines(self, model: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
@@ -28,6 +28,8 @@ Given = TypeVar("Given")
 Open = Callable[[ModelSpec, int, tuple[int, ...], Callable[[Worker], object]], Session]
 """Opens one session for a spec with its layout, which instance it is, and the cores to keep to; a
 process is handed on as soon as there is one."""
+Another = Callable[[int], Awaitable[Session]]
+"""Opens one more session, given which instance it is."""
 
 
 class Opened(Struct, frozen=True, eq=False):
@@ -35,12 +37,26 @@ class Opened(Struct, frozen=True, eq=False):
 
     sessions: list[Session]
     warmth: Warm
-    each: bool
-    """Whether the sessions are different ones, each of which is to be closed."""
+    most: int
+    """Instances that there may be."""
+    another: Another | None = None
+    """Opens a session more, and warms it; None: the sessions are one, which instances share."""
+
+    async def add(self) -> Session:
+        """The session of one instance more. Raises LoadFailed; leaves nothing behind when it is cancelled."""
+        session = self.sessions[0] if self.another is None else await self.another(len(self.sessions))
+        self.sessions.append(session)
+        return session
+
+    async def part(self, session: Session) -> None:
+        """One instance less; its session is closed where it was its own."""
+        self.sessions.remove(session)
+        if self.another is not None:
+            await asyncio.to_thread(_close, session)
 
     def close(self) -> None:
         """Blocks; processes end side by side, as each may take a while."""
-        if not self.each:
+        if self.another is None:
             _close(self.sessions[0])
             return
         with ThreadPoolExecutor(len(self.sessions)) as pool:
@@ -82,11 +98,13 @@ async def open_sessions(
     measuring: asyncio.Lock,
     known: Warm | None = None,
     beside: str = "",
+    start: int = 0,
 ) -> Opened:
     """Warm sessions; ``measuring`` keeps models from disturbing each other's measurements.
 
     ``known``, if given, is what such a measurement gave before, and is not measured again; ``beside`` is
-    where the version that serves runs.
+    where the version that serves runs; ``start`` is how many instances to begin with, where their number
+    follows the traffic (0: as few as there may be).
 
     A model that turns out slow is opened again with the threads that its run time asks for.
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
@@ -120,9 +138,13 @@ async def open_sessions(
     if wanted != threads and not _accelerated(session):
         await asyncio.to_thread(_close, session)
         session, warmth = await first(count, wanted)
+    if warmth.isolation == "inline":
+        count = 1
+    begin = min(max(spec.instances.least, start), count) if spec.instances.moves else count
     if not apart:
-        return Opened([session] * (1 if warmth.isolation == "inline" else count), warmth, each=False)
-    return await _more(opening, _sized(spec, count, wanted), cast(Worker, session), warmth, path)
+        return Opened([session] * begin, warmth, count)
+    sized = _sized(spec, count, wanted)
+    return await _more(opening, sized, cast(Worker, session), warmth, path, begin)
 
 
 def _accelerated(session: Session) -> bool:
@@ -133,9 +155,11 @@ def _sized(spec: ModelSpec, count: int, threads: int) -> ModelSpec:
     return replace(spec, instances=replace(spec.instances, count=count, threads=threads))
 
 
-async def _more(opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, path: Path) -> Opened:
-    """The processes beside the first, as many as memory allows, side by side."""
-    wanted, threads = spec.instances.count, spec.instances.threads
+async def _more(
+    opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, path: Path, wanted: int
+) -> Opened:
+    """The processes beside the first, ``wanted`` in all, as many as memory allows, side by side."""
+    most, threads = spec.instances.count, spec.instances.threads
     each = first.resident()
     count = machine.affordable(wanted, each, machine.free_memory())
     if count < wanted:
@@ -143,7 +167,9 @@ async def _more(opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, pat
             "model %s: %d processes instead of %d, as each takes %.0f MiB of memory",
             *(spec.name, count, wanted, each / 2**20),
         )
-    places = machine.place(count, threads, machine.cores()) if spec.instances.pin else [()] * count
+    # Where the number moves they do not fill the machine for long.
+    pinned = spec.instances.pin and not spec.instances.moves
+    places = machine.place(count, threads, machine.cores()) if pinned else [()] * count
     tasks = [asyncio.create_task(_one(opening, spec, at, places[at], path)) for at in range(1, count)]
     ready = partial(prepare, sizes=warmth.sizes, size=warmth.size)
     try:
@@ -155,7 +181,18 @@ async def _more(opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, pat
     except BaseException:
         await _close_all(first, tasks)
         raise
-    return Opened(list(workers), warmth, each=True)
+
+    async def another(at: int) -> Session:
+        worker = cast(Worker, await _one(opening, spec, at, (), path))
+        worker.warm_up = ready
+        try:
+            await asyncio.to_thread(worker.warm)
+        except BaseException:
+            await _close_all(worker, [])
+            raise
+        return worker
+
+    return Opened(list(workers), warmth, max(most, count), another)
 
 
 async def _close_all(first: Worker, tasks: Sequence[asyncio.Task[Session]]) -> None:

@@ -1,4 +1,4 @@
-"""The memory budget at work: cold models are loaded when they are asked for, and others make room."""
+"""Cold models are loaded when they are asked for; where memory is limited, others make room."""
 
 import asyncio
 import logging
@@ -6,10 +6,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from math import inf
+from sys import maxsize
 from time import monotonic
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from penstock.core import machine
 from penstock.core.errors import LoadFailed
 from penstock.core.schema import nearest
 from penstock.core.sizes import show
@@ -37,8 +40,8 @@ class Deeds(Struct, frozen=True):
 
     bring: Callable[[Load], Awaitable[str]]
     """Load a version; the reason why not, or nothing."""
-    retire: Callable[[Live], None]
-    """Take a version out, drain and close it."""
+    retire: Callable[[Live, str], None]
+    """Take a version out, for this reason, drain and close it."""
     lost: Callable[[Load, str], Awaitable[None]]
     """A version will not be loaded, for this reason; an older one may take its place."""
     retiring: Callable[[], list[Live]]
@@ -46,12 +49,12 @@ class Deeds(Struct, frozen=True):
 
 
 class Residency:
-    """Lives on the event loop; without a limit every model is loaded and nothing here ever waits."""
+    """Lives on the event loop; without a limit only those models are cold that were parked."""
 
     def __init__(self, rules: Rules, catalog: Catalog, swaps: Swaps, deeds: Deeds) -> None:
         self.limited = rules.limit > 0
         swaps.limit = rules.limit
-        self._rules = rules
+        self._rules = rules = rules if self.limited else replace(rules, limit=maxsize)
         self._catalog = catalog
         self._swaps = swaps
         self._deeds = deeds
@@ -127,8 +130,10 @@ class Residency:
         Raises LoadFailed for a model that can never be loaded within the limit.
         """
         model = order.model
-        if not self.limited or order.spec.steps:
+        if order.spec.steps:
             return True
+        if not self.limited:
+            return model in self._catalog.table or model not in self.inventory.parked
         need, residents = self.inventory.need(model), self.inventory.residents(monotonic())
         if model in self._catalog.table:
             self._check_trial(model, need)
@@ -180,6 +185,20 @@ class Residency:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def room(self) -> float:
+        """Bytes that may be taken for more instances."""
+        free = machine.free_memory() * machine.SHARE or inf
+        if not self.limited:
+            return free
+        return min(free, self._rules.limit - memory.total(self.inventory.residents(monotonic())))
+
+    def park(self, model: str, why: str) -> None:
+        """Unload a model that is not needed; the next request for it loads it."""
+        self.inventory.parked.add(model)
+        for live in list(self._catalog.table[model].versions.values()):
+            self._deeds.retire(live, why)
+        log.info("model %s: unloaded, %s; the next request for it loads it", model, why)
 
     # -- what requests ask -------------------------------------------------------------------------
 
@@ -314,12 +333,11 @@ class Residency:
         now = monotonic()
         lives = list(self._catalog.table[model].versions.values())
         size = sum(map(self.inventory.size, lives))
-        self.inventory.parked.add(model)
-        for live in lives:
-            self._deeds.retire(live)
+        self.park(
+            model, f"to make room: memory.limit is {show(self._rules.limit)}, and it takes {show(size)}"
+        )
         self._swaps.evicted(model)
         self._gone.append((now, Wanted(model=model, bytes=size)))
-        log.info("model %s: unloaded to make room, %s; the next request for it loads it", model, show(size))
         self._warn(now)
 
     def _warn(self, now: float) -> None:

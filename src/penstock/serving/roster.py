@@ -107,8 +107,14 @@ def now(one: Live, /, **changes: Any) -> ModelState:
     """The state of what serves, as it is at this moment."""
     executor = one.executor
     size = one.resident() or one.state.memory_bytes
+    instances = one.resizing.ready if one.resizing is not None else one.state.instances
     state = replace(
-        one.state, batch_cap=executor.cap, restarts=executor.restarts, memory_bytes=size, **changes
+        one.state,
+        batch_cap=executor.cap,
+        restarts=executor.restarts,
+        memory_bytes=size,
+        instances=instances,
+        **changes,
     )
     trouble = executor.trouble
     return replace(state, state="UNAVAILABLE", reason=trouble) if trouble else state

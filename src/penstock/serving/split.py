@@ -133,6 +133,12 @@ class Split:
         self._beside = min(weight, 1.0 - weight) if division.baseline is not None else 0.0
         self._lot = Random().random
 
+    @property
+    def beside(self) -> tuple[Arm, ...]:
+        """Who answers beside the stable version."""
+        baseline = self.division.baseline
+        return (self._candidate,) if baseline is None else (self._candidate, baseline)
+
     def __call__(self, request: Request, /) -> Ticket:
         odds, chosen, unit = self._coin.toss() if self._key is None else self._draw(request)
         if chosen:

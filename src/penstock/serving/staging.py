@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from time import monotonic
 
 from penstock.core.errors import PenstockError, Unsupported, one_line
@@ -33,6 +34,8 @@ class Staging:
         self._residency = residency
         self._supply = supply
         self._measuring = asyncio.Lock()
+        self.counts: Mapping[str, int] = {}
+        """By model, the number of instances to begin with, where it follows the traffic; swapped whole."""
         self.doubles: set[Live] = set()
         """Versions that are loaded once more, beside those that serve."""
         self._growth = Growth()
@@ -66,7 +69,10 @@ class Staging:
             known = self._residency.inventory.warmth(order)
             serving = self._catalog.default(order.model)
             beside = serving.state.isolation if serving is not None else ""
-            live = await bring_up(order.spec, order.version, order.path, book, self._measuring, known, beside)
+            start = max(self.counts.get(order.model, 0), _instances(serving))
+            live = await bring_up(
+                *(order.spec, order.version, order.path, book, self._measuring, known, beside, start)
+            )
             return self._residency.came(live, order, book, grown())
 
     def _go_live(self, live: Live) -> None:
@@ -123,7 +129,15 @@ class Staging:
         book, serving = self._ledger.book(model, version), self._catalog.peek(model, version)
         known = serving.warmth if serving is not None else None  # or the two would be laid out by luck
         try:
-            live = await bring_up(order.spec, version, order.path, book, self._measuring, known)
+            live = await bring_up(
+                order.spec,
+                version,
+                order.path,
+                book,
+                self._measuring,
+                known,
+                start=_instances(serving),
+            )
         except BaseException:
             self._ledger.forget(model, version)
             raise
@@ -137,7 +151,11 @@ class Staging:
             self._roster.retiring[live] = asyncio.create_task(self._drain(live, double=True))
 
     async def _drain(self, live: Live, *, double: bool = False) -> None:
+        if live.resizing is not None:
+            live.resizing.halt()
         await live.executor.drain()
+        if live.resizing is not None:
+            await live.resizing.settled()
         live.executor.close()
         with self._growth.over():
             await asyncio.to_thread(live.close)
@@ -146,3 +164,8 @@ class Staging:
             self._ledger.events.note(live.state.name, live.state.version, "unloaded")
         del self._roster.retiring[live]
         self._residency.went(live)
+
+
+def _instances(live: Live | None) -> int:
+    """Those of a version that serves; 0 where their number does not move."""
+    return live.resizing.ready if live is not None and live.resizing is not None else 0

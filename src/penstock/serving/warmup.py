@@ -254,12 +254,13 @@ def choose_layout(
     ``row_seconds``, once measured on one thread, asks for more threads where a row is slow.
     ``accelerated``: the model runs on another device, which one instance keeps busy, or as many as its
     session says (``concurrency``).
+    Where the number follows the traffic it is the most that there may be.
     """
     if instances.count and instances.threads:
         return instances.count, instances.threads
     if instances.count:
         return instances.count, max(1, cores // instances.count)
     if accelerated:
-        return concurrency or 1, instances.threads or 1
+        return instances.max or concurrency or 1, instances.threads or 1
     threads = instances.threads or min(cores, max(1, ceil(row_seconds / SLOW_ROW)))
-    return max(1, cores // threads), threads
+    return instances.max or max(instances.least, cores // threads, 1), threads

@@ -143,6 +143,10 @@ class Worker:
         """Bytes of memory that the process holds."""
         return self._process.resident()
 
+    def cpu(self) -> float:
+        """Processor seconds that the process has used."""
+        return machine.cpu(self._process.pid)
+
     # -- its work --------------------------------------------------------------------------------
 
     def merge(self, parts: Sequence[Tensors], /) -> Tensors:

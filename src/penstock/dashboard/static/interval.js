@@ -9,6 +9,10 @@ const ROOM = 0.3; // a mark's words take so much of the axis at most
 
 export const isPart = (name) => PARTS.has(name);
 
+/** The alarm of outputs is the ratio by which a class gets rarer or commoner: it has no place among parts. */
+const places = ({ name, alarm }) => (name === "outputs" ? null : alarm);
+const margin = (name, value) => (name === "outputs" ? `×${rounded(value)} of a class` : effect(name, value));
+
 /** `×1.07`, or `0.6 %` of what is a part. */
 export function effect(name, value) {
   if (!known(value)) return DASH;
@@ -25,8 +29,9 @@ export function ends({ name, low, high }) {
 }
 
 /** Answers where an effect lies on a guard's axis, as a part of its width: ratios on a logarithmic one with 1 in the middle, parts from 0 on. */
-export function scale({ name, alarm, target, low }) {
-  const far = Math.max(alarm ?? 0, target ?? 0);
+export function scale(guard) {
+  const { name, target, low } = guard;
+  const far = Math.max(places(guard) ?? 0, target ?? 0);
   if (isPart(name)) {
     const most = 2 * Math.max(far || 0.02, (low ?? 0) * 0.8);
     return (value) => value / most;
@@ -118,7 +123,9 @@ export class Interval {
     mark(rect, "width", cent(Math.max(0.006, within(to) - within(from))));
   }
 
-  #marks({ name, alarm, target }, place) {
+  #marks(guard, place) {
+    const { name, target } = guard;
+    const alarm = places(guard);
     const at = (value) => (known(value) ? place(value) : null);
     const same = isPart(name) ? 0 : 0.5;
     const near = known(alarm) && Math.abs(place(alarm) - same) < ROOM;
@@ -135,7 +142,7 @@ function told(guard) {
   const parts = [
     known(guard.effect) ? `effect ${effect(name, guard.effect)}` : "no effect is known yet",
     range && `interval ${range}`,
-    known(alarm) && `alarm over ${effect(name, alarm)}`,
+    known(alarm) && `alarm over ${margin(name, alarm)}`,
     known(target) && `pass under ${effect(name, target)}`,
   ];
   return parts.filter(Boolean).join(", ");

@@ -1,0 +1,60 @@
+"""What an instance of one version carries: reckoned from learned run times, corrected by what happened."""
+
+from penstock.core.ports import BatchPolicy
+from penstock.scaling.capacity import Capacity, Happened, capacity, corrected
+from penstock.scheduling.profile import Profile
+from penstock.serving.catalog import Live
+
+PATIENCE_S, RUNS = 0.1, 4.0
+"""Without a target, a request may take 100 ms, or four times as long as one that is alone if that is more."""
+
+
+class Carrying:
+    """Of one version; the correction is kept while its reckoning moves on with the run times."""
+
+    def __init__(self, live: Live, policy: BatchPolicy) -> None:
+        self._live = live
+        self._profile = _profile(live, policy)
+        self._factor = 1.0
+        self.known: Capacity | None = None
+        """None before the first run."""
+
+    def look(self) -> Capacity | None:
+        """By the run times as they are now."""
+        profile, batched = self._profile, self._live.state.batched
+        seconds = profile.seconds if batched else profile.seconds[:2]
+        if not seconds[1] > 0:
+            return None
+        found = capacity(seconds, profile.spread, self.target_s)
+        self.known = corrected_by(found, self._factor)
+        return self.known
+
+    def learn(self, happened: Happened) -> None:
+        """From what missed the target under load."""
+        if self.known is not None:
+            self.known = corrected(self.known, happened)
+            self._factor = self.known.factor
+
+    @property
+    def target_s(self) -> float:
+        """The target in seconds, or what stands for one where there is none."""
+        target = self._live.state.spec.target.p99_ms / 1e3
+        return target or max(PATIENCE_S, RUNS * self._profile.seconds[1])
+
+
+def corrected_by(found: Capacity, factor: float) -> Capacity:
+    """The same, times a correction that was learned before."""
+    return Capacity(
+        found.rows, found.run_s, found.carries * factor, found.wait_s, found.alone * factor, factor
+    )
+
+
+def _profile(live: Live, policy: BatchPolicy) -> Profile:
+    """What the policy has learned; another's own policy is given what the warm-up measured."""
+    learned = getattr(policy, "profile", None)
+    if isinstance(learned, Profile):
+        return learned
+    profile = Profile(live.state.spec.batching.max_rows or 64)
+    for rows, seconds in live.warmth.samples if live.warmth is not None else ():
+        profile.learn(rows, seconds)
+    return profile
