@@ -161,7 +161,6 @@ def test_the_environment_is_the_servers_own(wanted):
     given = {each["name"]: each["value"] for each in served(wanted)[1]["env"] if "value" in each}
     settings = load(None, {name: value for name, value in given.items() if name != "PENSTOCK_CONFIG"}, {})
     assert settings.server.insecure
-    assert not settings.model.instances.pin
 
 
 # -- where models come from ---------------------------------------------------------------------

@@ -171,11 +171,14 @@ def test_the_last_decision_stands_for_a_while_and_then_the_call_fails(channel):
     with answering(page) as port:
         keda = Keda(channel, at(port, staleSeconds="1.5"), "stale")
         until(lambda: keda.wanted() >= 5, "the traffic to be seen")
+
+        def stands():
+            assert keda.wanted() >= 5
+
         page.body = b"\xff"
         begun = time.monotonic()
-        with pytest.raises(grpc.RpcError):
-            while keda.wanted() >= 5:
-                time.sleep(0.05)
+        code, said = until(lambda: keda.refusal(stands), "the call to fail", every=0.05)
+        assert (code.name, "Penstock server" in said) == ("UNAVAILABLE", True)
         assert time.monotonic() - begun > 1
         page.body = None
         until(lambda: keda.refusal() is None, "the scaler to go on")

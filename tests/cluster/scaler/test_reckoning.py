@@ -87,8 +87,8 @@ def test_no_fewer_while_one_that_carried_traffic_says_nothing():
     assert made.wanted < before  # one that stays silent does not hold it for ever
 
 
-def test_what_replicas_say_of_themselves_goes_before_the_metadata():
-    made = reckoning(carries=10)
+def test_what_replicas_carry_is_theirs_to_say_where_the_metadata_does_not():
+    made = Reckoning(read({key: value for key, value in METADATA.items() if key != "carries"}))
     for second in range(120):
         made.note(look(second, r0=point(second, 50.0 * second, carries=100.0, startup_s=7.0)))
     assert made.decision.carries == 100

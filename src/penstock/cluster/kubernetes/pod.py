@@ -94,8 +94,6 @@ def _environment(wanted: Wanted) -> list[Manifest]:
         "HOME": _WRITABLE["tmp"],
         "XDG_CACHE_HOME": cache,
         "XDG_STATE_HOME": state,
-        # A container is not told which of a node's cores are its own, so it must not keep to some.
-        "PENSTOCK_MODEL_INSTANCES_PIN": "false",
     }
     if wanted.settings:
         values["PENSTOCK_CONFIG"] = CONFIG

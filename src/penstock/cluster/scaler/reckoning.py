@@ -102,7 +102,7 @@ class Reckoning:
                 f"model {trigger.model!r} has no target to hold; give target (milliseconds) in the metadata, "
                 "or p99_ms under [target] in its model.toml"
             )
-        carries = now.carries or trigger.carries
+        carries = trigger.carries or now.carries
         if not carries:
             raise Unavailable(
                 f"no replica says how many requests/s of {trigger.model!r} it carries "

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from penstock.core.errors import BadSetting
 from penstock.core.schema import nearest
+from penstock.scaling.schedules import check
 from penstock.scaling.types import Schedule, Terms
 
 SYNC_S = 15.0
@@ -32,6 +33,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
     """PromQL whose value is the requests/s of all callers."""
     target_ms: float = 0.0
     carries: float = 0.0
+    """Requests/s of one replica; 0: what the replicas say."""
     startup_s: float = 30.0
     sync_s: float = SYNC_S
     every_s: float = 1.0
@@ -73,18 +75,15 @@ _SCHEDULE = re.compile(r"\s*(\S+(?:\s+\S+){4})\s*=\s*(\d+)(?:\s+for\s+(\d+))?\s*
 
 
 def _schedule(text: str) -> Schedule:
-    from datetime import UTC, datetime
-
-    from cronsim import CronSim, CronSimError
-
     match = _SCHEDULE.fullmatch(text)
     if match is None:
         raise ValueError("CRON = REPLICAS for SECONDS, e.g. 0 8 * * 1-5 = 4 for 7200; several by ';'")
+    made = Schedule(match[1], int(match[2]), float(match[3] or 3600))
     try:
-        CronSim(match[1], datetime.now(UTC))
-    except CronSimError as error:
-        raise ValueError(f"cron's five fields ({match[1]!r}: {error})") from None
-    return Schedule(match[1], int(match[2]), float(match[3] or 3600))
+        check(made)
+    except ValueError as error:
+        raise ValueError(f"cron's five fields ({error})") from None
+    return made
 
 
 _KEYS: dict[str, tuple[str, Callable[[str], Any]]] = {
