@@ -185,6 +185,9 @@ def test_a_ramp_is_met_before_it_comes_and_losses_are_borne(servers, tmp_path):
     with scaler() as (channel, process):
         keda = Keda(channel, metadata(replicas=named(servers), staleSeconds="1.5"), pb2=pb2)
         assert replicas(2, keda.specs(), keda.values(), 2, 20) == 2
+        own = metadata(replicas=named(servers))
+        del own["carries"]  # a server says so itself
+        assert Keda(channel, own, "own").wanted() == 1
         with Traffic(servers, lambda seconds: 3 + 1.5 * seconds) as traffic:
 
             def more():

@@ -115,17 +115,22 @@ KEDA = frozenset({"scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tlsClien
 """Keys that KEDA reads itself, and passes on."""
 
 
+def known() -> set[str]:
+    """Keys of the metadata that are ours."""
+    return {*_KEYS, *_TERMS}
+
+
 def read(metadata: Mapping[str, str]) -> Trigger:
     """Raises BadSetting that names the key and says what would be right."""
-    known = _KEYS | _TERMS
+    keys = _KEYS | _TERMS
     values: dict[str, Any] = {}
     terms: dict[str, Any] = {"idle_s": IDLE_S}
     for key in sorted(metadata):
         if key in KEDA:
             continue
-        if key not in known:
-            raise BadSetting(f"metadata: no key {key!r}; {nearest(key, list(known))}")
-        name, parse = known[key]
+        if key not in keys:
+            raise BadSetting(f"metadata: no key {key!r}; {nearest(key, list(keys))}")
+        name, parse = keys[key]
         try:
             (terms if key in _TERMS else values)[name] = parse(metadata[key].strip())
         except ValueError as error:
