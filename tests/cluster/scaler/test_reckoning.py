@@ -87,6 +87,16 @@ def test_no_fewer_while_one_that_carried_traffic_says_nothing():
     assert made.wanted < before  # one that stays silent does not hold it for ever
 
 
+def test_a_scaler_that_has_just_been_started_takes_nobody_away():
+    made = reckoning(holdSeconds=60)
+    for second in range(50):
+        made.note(look(second, **{f"r{i}": point(second) for i in range(9)}))
+        assert made.wanted == 9
+    for second in range(50, 90):
+        made.note(look(second, **{f"r{i}": point(second) for i in range(9)}))
+    assert made.wanted == 1
+
+
 def test_what_replicas_carry_is_theirs_to_say_where_the_metadata_does_not():
     made = Reckoning(read({key: value for key, value in METADATA.items() if key != "carries"}))
     for second in range(120):

@@ -116,10 +116,10 @@ def test_prometheus_counts_as_well(servers, tmp_path):
         scaler() as (channel, _),
         Traffic(servers, lambda _: 15.0),
     ):
-        terms = metadata(serverAddress=url, selector='job="penstock"', staleSeconds="1.5")
+        terms = metadata(serverAddress=url, carries="5", selector='job="penstock"', staleSeconds="1.5")
         keda = Keda(channel, terms)
-        until(lambda: keda.refusal() is None and keda.wanted() >= 2, "traffic in Prometheus", every=0.1)
-        assert keda.wanted() <= 6
+        until(lambda: keda.refusal() is None and keda.wanted() >= 3, "traffic in Prometheus", every=0.1)
+        assert keda.wanted() <= 14
 
         asyncio.run(remembered(terms))
 
@@ -166,29 +166,27 @@ def test_what_is_written_for_a_pod_runs_and_drains(repository):
             process.kill()
 
 
-def test_what_is_written_for_the_scaler_runs():
+def written():
+    """The arguments of a scaler as its manifest has them, at another address."""
     wanted = Wanted(
         image="x", source=Source("claim", "m"), least=1, most=2, keda=True, scaled=(Scaled("tiny"),)
     )
     made = next(e for e in manifests(wanted) if e["metadata"]["name"] == "penstock-scaler")
-    arguments = made["spec"]["template"]["spec"]["containers"][0]["args"]
-    local = [{"0.0.0.0": "127.0.0.1", "6000": "0"}.get(each, each) for each in arguments]
-    assert local[0] == "scaler"
-    with scaler(*local[1:]) as (channel, _):
-        keda = Keda(channel, {"model": "tiny", "replicas": "127.0.0.1:9", "most": "2"})
-        assert keda.refusal()[0].name == "UNAVAILABLE"
+    verb, *arguments = made["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert verb == "scaler"
+    return [{"0.0.0.0": "127.0.0.1", "6000": "0"}.get(each, each) for each in arguments]
 
 
 def test_a_ramp_is_met_before_it_comes_and_losses_are_borne(servers, tmp_path):
     """Two replicas, a rate that grows past what they carry, and then none at all; the last of these tests."""
     pb2, _ = generated(tmp_path)
-    with scaler() as (channel, process):
+    with scaler(*written()) as (channel, process):
         keda = Keda(channel, metadata(replicas=named(servers), staleSeconds="1.5"), pb2=pb2)
         assert replicas(2, keda.specs(), keda.values(), 2, 20) == 2
         own = metadata(replicas=named(servers))
         del own["carries"]  # a server says so itself
-        assert Keda(channel, own, "own").wanted() == 1
-        with Traffic(servers, lambda seconds: 3 + 1.5 * seconds) as traffic:
+        assert Keda(channel, own, "own").wanted() == 2  # those that there are
+        with Traffic(servers, lambda seconds: 3 + 2.5 * seconds) as traffic:
 
             def more():
                 return replicas(2, keda.specs(), keda.values(), 2, 20) > 2 and traffic.now

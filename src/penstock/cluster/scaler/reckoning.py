@@ -31,6 +31,7 @@ class Reckoning:
         self.at = 0.0
         """When that was decided."""
         self._flow = Flow()
+        self._begun = 0.0
         self._until = 0
         """The series' own present: where counts come late, so does the decision on them."""
         self._dealer = Dealer()
@@ -41,6 +42,7 @@ class Reckoning:
 
     def note(self, look: Look) -> bool:
         """Whether something was decided. Raises Unavailable or UnknownModel where nothing can be."""
+        self._begun = self._begun or look.now
         self._flow.begin = self._flow.begin or self.series.seconds.open
         self._flow.take(look)
         self._count(look)
@@ -128,11 +130,17 @@ class Reckoning:
         return max(now.startup_s, come) + self.trigger.sync_s
 
     def _publish(self, look: Look, decision: Decision) -> None:
-        """Never fewer while one that carried traffic cannot be counted: its requests are missing."""
+        """Never fewer while one that carried traffic cannot be counted: its requests are missing.
+
+        Nor fewer than there are, until it has watched for as long as the policy holds: somebody had a
+        reason for them, which a scaler that has just been started cannot know.
+        """
         wanted = decision.instances
+        there = len(look.points.keys() | look.silent)
         if self._lost:
             wanted = max(wanted, self.wanted)
-        there = len(look.points.keys() | look.silent)
+        if look.now - self._begun < self.trigger.terms.hold_s:
+            wanted = max(wanted, min(there, self.trigger.terms.most))
         asked = nudged(wanted, there, self.trigger.tolerance, self.trigger.terms.most)
         if asked != self.wanted or not self.at:
             log.info("%s: %d replicas; %s", self.trigger.model, asked, decision.line())
