@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from itertools import cycle
 from threading import Event, Thread
 
@@ -49,10 +48,21 @@ def servers(repository):
             each.close()
 
 
-@contextmanager
-def scaler(*options):
+def written():
+    """The arguments of a scaler as its manifest has them, at another address."""
+    wanted = Wanted(
+        image="x", source=Source("claim", "m"), least=1, most=2, keda=True, scaled=(Scaled("tiny"),)
+    )
+    made = next(e for e in manifests(wanted) if e["metadata"]["name"] == "penstock-scaler")
+    verb, *arguments = made["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert verb == "scaler"
+    return [{"0.0.0.0": "127.0.0.1", "6000": "0"}.get(each, each) for each in arguments]
+
+
+@pytest.fixture(scope="module")
+def scaler():
     """The verb, in a process of its own; gives its channel, and the process."""
-    command = [sys.executable, "-m", "penstock", "scaler", "--port", "0", "--log-format", "json", *options]
+    command = [sys.executable, "-m", "penstock", "scaler", *written()]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
             port = next(
@@ -110,26 +120,27 @@ def named(servers):
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus (Debian: prometheus)")
-def test_prometheus_counts_as_well(servers, tmp_path):
+def test_prometheus_counts_as_well(servers, scaler, tmp_path):
     with (
         scraping(tmp_path, *(each.http for each in servers)) as (url, prometheus),
-        scaler() as (channel, _),
         Traffic(servers, lambda _: 15.0),
     ):
+        channel, _ = scaler
         terms = metadata(serverAddress=url, carries="5", selector='job="penstock"', staleSeconds="1.5")
-        keda = Keda(channel, terms)
+        keda = Keda(channel, terms, "counted")
+        demand = Keda(channel, terms | {"demand": "vector(80)", "least": "0"}, "demand")
+        several = Keda(channel, terms | {"demand": "up", "least": "0"}, "several")
+        unknown = Keda(channel, terms | {"model": "unknown"}, "unknown")
+        for each in (keda, demand, several, unknown):
+            each.specs()  # from here on it is watched
         until(lambda: keda.refusal() is None and keda.wanted() >= 3, "traffic in Prometheus", every=0.1)
         assert keda.wanted() <= 14
 
         asyncio.run(remembered(terms))
 
-        demand = Keda(channel, terms | {"demand": "vector(80)", "least": "0"}, "demand")
         until(lambda: demand.refusal() is None and demand.wanted() >= 10, "the demand to be seen", every=0.1)
 
-        several = Keda(channel, terms | {"demand": "up", "least": "0"}, "several")
         assert "wrap it in sum" in until(several.refusal, "a refusal")[1]
-
-        unknown = Keda(channel, terms | {"model": "unknown"}, "unknown")
         assert until(unknown.refusal, "a refusal")[0].name == "NOT_FOUND"
 
         prometheus.kill()
@@ -166,39 +177,28 @@ def test_what_is_written_for_a_pod_runs_and_drains(repository):
             process.kill()
 
 
-def written():
-    """The arguments of a scaler as its manifest has them, at another address."""
-    wanted = Wanted(
-        image="x", source=Source("claim", "m"), least=1, most=2, keda=True, scaled=(Scaled("tiny"),)
-    )
-    made = next(e for e in manifests(wanted) if e["metadata"]["name"] == "penstock-scaler")
-    verb, *arguments = made["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert verb == "scaler"
-    return [{"0.0.0.0": "127.0.0.1", "6000": "0"}.get(each, each) for each in arguments]
-
-
-def test_a_ramp_is_met_before_it_comes_and_losses_are_borne(servers, tmp_path):
+def test_a_ramp_is_met_before_it_comes_and_losses_are_borne(servers, scaler, tmp_path):
     """Two replicas, a rate that grows past what they carry, and then none at all; the last of these tests."""
     pb2, _ = generated(tmp_path)
-    with scaler(*written()) as (channel, process):
-        keda = Keda(channel, metadata(replicas=named(servers), staleSeconds="1.5"), pb2=pb2)
-        assert replicas(2, keda.specs(), keda.values(), 2, 20) == 2
-        own = metadata(replicas=named(servers))
-        del own["carries"]  # a server says so itself
-        assert Keda(channel, own, "own").wanted() == 2  # those that there are
-        with Traffic(servers, lambda seconds: 3 + 2.5 * seconds) as traffic:
+    channel, process = scaler
+    keda = Keda(channel, metadata(replicas=named(servers), staleSeconds="1.5"), pb2=pb2)
+    assert replicas(2, keda.specs(), keda.values(), 2, 20) == 2
+    own = metadata(replicas=named(servers))
+    del own["carries"]  # a server says so itself
+    assert Keda(channel, own, "own").wanted() == 2  # those that there are
+    with Traffic(servers, lambda seconds: 3 + 2.5 * seconds) as traffic:
 
-            def more():
-                return replicas(2, keda.specs(), keda.values(), 2, 20) > 2 and traffic.now
+        def more():
+            return replicas(2, keda.specs(), keda.values(), 2, 20) > 2 and traffic.now
 
-            assert until(more, "a third replica", every=0.1) < 2 * CARRIES
-            wanted = keda.wanted()
-            servers[1].close()
-            time.sleep(0.7)
-            assert keda.wanted() >= wanted
-        servers[0].close()
-        assert keda.refusal() is None
-        code, said = until(keda.refusal, "the scaler to say that it knows nothing")
-        assert (code.name, "none of 2 replicas answers" in said) == ("UNAVAILABLE", True)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert until(more, "a third replica", every=0.1) < 2 * CARRIES
+        wanted = keda.wanted()
+        servers[1].close()
+        time.sleep(0.7)
+        assert keda.wanted() >= wanted
+    servers[0].close()
+    assert keda.refusal() is None
+    code, said = until(keda.refusal, "the scaler to say that it knows nothing")
+    assert (code.name, "none of 2 replicas answers" in said) == ("UNAVAILABLE", True)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
