@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.options import read
 from penstock.core.errors import BadSetting
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def command(
         drain_s=server.drain_s,
         lame_duck_s=server.lame_duck_s,
         start_s=start_s,
-        settings=read(str(config)).decode() if config else "",
+        settings=config.read_text(encoding="utf-8") if config else "",
         has_keys=bool(settings.keys),
         secrets=Secrets(keys=keys_secret, tls=tls_secret, scaler_tls=scaler_tls_secret),
         scaled=_scaled(repository, model or [], target, carries, settings) if keyed else (),

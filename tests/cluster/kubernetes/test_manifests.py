@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.cluster.kubernetes import pod
-from penstock.cluster.kubernetes.wanted import Source, check
+from penstock.cluster.kubernetes.wanted import Secrets, Source, check
 from penstock.cluster.kubernetes.write import file_name, manifests, needs
+from penstock.core.errors import BadSetting
 from penstock.settings import Settings, load
 from tests.cluster.kubernetes.wanted import ALL, ASKING, FETCHED, FIXED, FULL, PLAIN, SCALED
 
@@ -153,7 +154,14 @@ def test_keys_come_from_the_secret_or_all_are_let_in():
     assert variables(PLAIN)["PENSTOCK_SERVER_INSECURE"]["value"] == "true"
     keyed = variables(FULL)
     assert "PENSTOCK_SERVER_INSECURE" not in keyed
-    assert keyed["PENSTOCK_KEYS"]["valueFrom"]["secretKeyRef"] == {"name": "keys", "key": "PENSTOCK_KEYS"}
+    own = {"name": "keys", "key": "PENSTOCK_KEYS"}
+    assert keyed["PENSTOCK_KEYS"]["valueFrom"]["secretKeyRef"] == own | {"optional": True}
+    assert variables(ASKING)["PENSTOCK_KEYS"]["valueFrom"]["secretKeyRef"] == own
+
+
+def test_a_scaler_without_a_key_for_replicas_that_want_one_is_refused():
+    with pytest.raises(BadSetting, match="give --keys-secret"):
+        check(replace(ASKING, has_keys=True, secrets=Secrets()))
 
 
 @pytest.mark.parametrize("wanted", [PLAIN, FETCHED])

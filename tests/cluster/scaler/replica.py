@@ -54,7 +54,7 @@ def point(at, asked=0.0, **given):
 
 
 @contextmanager
-def answering(page):
+def answering(page, context=None):
     """``page()`` is the text, or bytes, or None for a connection that is cut; gives the server's port."""
 
     class Page(BaseHTTPRequestHandler):
@@ -79,6 +79,8 @@ def answering(page):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

@@ -245,6 +245,19 @@ def test_replicas_are_shown_the_key():
         assert Keda(own, at(port)).refusal() is None
 
 
+def test_replicas_may_speak_tls(tmp_path, channel):
+    context, cert = make_certificate(tmp_path)
+    with (
+        answering(Growing(1), context) as port,
+        scaling(Access(ca=cert)) as (door, _),
+        grpc.insecure_channel(f"127.0.0.1:{door}") as own,
+    ):
+        metadata = at(port) | {"replicas": f"https://127.0.0.1:{port}"}
+        assert Keda(own, metadata).refusal() is None
+        code, said = Keda(channel, metadata, "untrusted").refusal()
+        assert (code.name, "certificate verify failed" in said) == ("UNAVAILABLE", True)
+
+
 def test_only_those_with_a_certificate_may_ask(tmp_path):
     _, cert = make_certificate(tmp_path)
     pem, secret = Path(cert).read_bytes(), (tmp_path / "key.pem").read_bytes()

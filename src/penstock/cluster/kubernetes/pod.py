@@ -106,7 +106,10 @@ def _environment(wanted: Wanted) -> list[Manifest]:
         values["PENSTOCK_SERVER_INSECURE"] = "true"
     found: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
     if wanted.secrets.keys:
-        found.append(from_secret("PENSTOCK_KEYS", wanted.secrets.keys, "PENSTOCK_KEYS"))
+        keys = from_secret("PENSTOCK_KEYS", wanted.secrets.keys, "PENSTOCK_KEYS")
+        if wanted.has_keys:  # those of the settings are enough, and the Secret is for the scaler
+            keys["valueFrom"]["secretKeyRef"]["optional"] = True
+        found.append(keys)
     return found
 
 

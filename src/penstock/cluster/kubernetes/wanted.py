@@ -148,6 +148,11 @@ def _check_replicas(wanted: Wanted) -> None:
         raise BadSetting(
             f"--replicas {wanted.most} leaves KEDA nothing to move; write a range, e.g. 2:10, or no --keda"
         )
+    if wanted.keda and wanted.has_keys and not wanted.secrets.keys and not wanted.prometheus:
+        raise BadSetting(
+            "the settings have [keys], so replicas would not answer the scaler; give --keys-secret with a key "
+            "as api-key, or --prometheus URL"
+        )
     if wanted.gpu < 0:
         raise BadSetting(f"--gpu: {wanted.gpu} is less than none; write 0 for none")
     if wanted.keda and not wanted.scaled:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penstock.core.errors import Unavailable, one_line
 
@@ -18,14 +18,9 @@ def client(ca: str = "") -> "httpx.AsyncClient":
 
     import httpx
 
-    verify: Any = ssl.create_default_context(cafile=ca) if ca else _LAZY
     limits = httpx.Limits(max_connections=512, max_keepalive_connections=256)
-    return httpx.AsyncClient(
-        trust_env=False, verify=ssl.create_default_context() if verify is _LAZY else verify, limits=limits
-    )
-
-
-_LAZY = object()
+    trusted = ssl.create_default_context(cafile=ca or None)
+    return httpx.AsyncClient(trust_env=False, verify=trusted, limits=limits)
 
 
 async def fetch(

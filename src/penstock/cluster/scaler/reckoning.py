@@ -49,9 +49,10 @@ class Reckoning:
         self._follow(look)
         if look.now - self.at < self.trigger.terms.tick_s - look.every_s / 2:
             return False
-        seen = self._seen(look, standing(look))
+        now = standing(look)
+        seen = self._seen(look, now)
         self.decision, self._memory = decide(seen, self._memory, self.trigger.terms)
-        self._publish(look, self.decision)
+        self._publish(look.now, now.ready + now.starting, self.decision)
         return True
 
     def _count(self, look: Look) -> None:
@@ -129,22 +130,21 @@ class Reckoning:
         come = self._arrivals.p95() or self.trigger.startup_s
         return max(now.startup_s, come) + self.trigger.sync_s
 
-    def _publish(self, look: Look, decision: Decision) -> None:
+    def _publish(self, now: float, there: int, decision: Decision) -> None:
         """Never fewer while one that carried traffic cannot be counted: its requests are missing.
 
         Nor fewer than there are, until it has watched for as long as the policy holds: somebody had a
         reason for them, which a scaler that has just been started cannot know.
         """
         wanted = decision.instances
-        there = len(look.points.keys() | look.silent)
         if self._lost:
             wanted = max(wanted, self.wanted)
-        if look.now - self._begun < self.trigger.terms.hold_s:
+        if now - self._begun < self.trigger.terms.hold_s:
             wanted = max(wanted, min(there, self.trigger.terms.most))
         asked = nudged(wanted, there, self.trigger.tolerance, self.trigger.terms.most)
         if asked != self.wanted or not self.at:
             log.info("%s: %d replicas; %s", self.trigger.model, asked, decision.line())
-        self.wanted, self.at = asked, look.now
+        self.wanted, self.at = asked, now
 
 
 def nudged(wanted: int, there: int, tolerance: float, most: int) -> int:
