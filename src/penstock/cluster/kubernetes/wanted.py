@@ -150,7 +150,7 @@ def _check_replicas(wanted: Wanted) -> None:
         )
     if wanted.keda and wanted.has_keys and not wanted.secrets.keys and not wanted.prometheus:
         raise BadSetting(
-            "the settings have [keys], so replicas would not answer the scaler; give --keys-secret with a key "
+            "the settings have [keys], so replicas do not answer the scaler; give --keys-secret with a key "
             "as api-key, or --prometheus URL"
         )
     if wanted.gpu < 0:
