@@ -252,13 +252,16 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
 
 
+SECTIONS = {"", "server", "log", "watch", "memory", "cluster", "trace", "meter", "price", "energy", "carbon"}
+
+
 def test_the_example_in_the_guide_is_every_default(tmp_path: Path) -> None:
     example = blocks("settings.md")[0]
     assert Settings() == load(toml(tmp_path, example), {}, {})
     uncommented = re.sub(r"^# ?(?=[a-z\"\[])", "", example, flags=re.MULTILINE)
     for key, _ in known():
         section, _, name = key.rpartition(".")
-        if section in ("", "server", "log", "watch", "memory", "trace", "meter", "price", "energy", "carbon"):
+        if section in SECTIONS:
             assert re.search(rf"^{name}\b|^\[{name}\]", uncommented, re.MULTILINE), key
     assert "model.queue.max_rows" in dict(known())
 

@@ -51,10 +51,12 @@ from penstock.serving.catalog import Catalog
 from penstock.serving.gateway import Gateway
 from penstock.serving.lifecycle import Lifecycle
 from penstock.serving.memory import Rules
+from penstock.settings import Cluster as Joining
 from penstock.settings import Memory, Settings, check_exposure, is_loopback
 from penstock.settings import Server as Listening
 
 if TYPE_CHECKING:
+    from penstock.cluster.ray.place import Cluster as RayCluster
     from penstock.doors.v2_grpc import Door as V2Door
 
 log = logging.getLogger("penstock.server")
@@ -91,6 +93,7 @@ class Server:
         self.catalog = Catalog()
         store = LocalStore(Path(settings.repository), settings.model)
         watch = settings.watch
+        self._cluster = _cluster(settings.cluster)
         self.models = Lifecycle(
             store,
             self.catalog,
@@ -98,6 +101,7 @@ class Server:
             poll=watch.poll_s,
             settle=watch.settle_s,
             rules=_rules(settings.memory),
+            place=self._cluster,
         )
         self.rollouts = Controller(self.catalog, self.models, self.ledger, self._rates, self._hand_on)
         self._desk = Desk(self.rollouts)
@@ -116,6 +120,7 @@ class Server:
             source=self._price_from,
             standings=self.budgets.status,
             rollouts=self._desk.shown,
+            scaling=self._scales.moving,
         )
         self._hub = Hub(feed)
         self._http = HttpDoor(
@@ -151,11 +156,14 @@ class Server:
             await self._start()
         except BaseException:
             await self._stop_loops()
+            await self._leave_cluster()
             await self._stop_meter()
             raise
 
     async def _start(self) -> None:
         listening = self.settings.server
+        if self._cluster is not None:
+            await asyncio.to_thread(self._cluster.join)
         state = await asyncio.to_thread(open_state, self.settings.meter, self.settings.repository)
         await self.rollouts.open(state)
         store = await asyncio.to_thread(open_store, self.settings.meter, self.settings.repository)
@@ -265,11 +273,16 @@ class Server:
                 await self.models.close()
         if self._expiry is not None:
             self._expiry.cancel()
+        await self._leave_cluster()
         await self._stop_meter()
         await asyncio.to_thread(trace.shutdown, self._traced)
 
     async def _stop_loops(self) -> None:
         await asyncio.gather(self.scaling.stop(), self.rollouts.stop())
+
+    async def _leave_cluster(self) -> None:
+        if self._cluster is not None:
+            await asyncio.to_thread(self._cluster.leave)
 
     async def _stop_meter(self) -> None:
         try:
@@ -293,6 +306,14 @@ class Server:
 
 def _rules(memory: Memory) -> Rules:
     return Rules(limit=size(memory.limit, "memory.limit"), keep=memory.keep, stay=memory.stay_s)
+
+
+def _cluster(terms: Joining) -> "RayCluster | None":
+    if not terms.address:
+        return None
+    from penstock.cluster.ray.place import Cluster
+
+    return Cluster(terms.address, terms.connect_s)
 
 
 def _why(error: OSError) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct, field
 
+from penstock.core import resources
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert, nearest
 from penstock.core.sizes import size
@@ -96,6 +97,15 @@ class Scaling(Struct, frozen=True, kw_only=True):
     """Seconds between two decisions upon a model."""
 
 
+class Cluster(Struct, frozen=True, kw_only=True):
+    """``[cluster]``: other machines that run models, through Ray."""
+
+    address: str = ""
+    """``local``, ``auto``, ``HOST:PORT`` of a Ray cluster, or ``ray://HOST:PORT``; empty: none."""
+    connect_s: Seconds = 60.0
+    """How long to wait for the cluster at the start."""
+
+
 class Trace(Struct, frozen=True, kw_only=True):
     """``[trace]``: OpenTelemetry."""
 
@@ -115,6 +125,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     watch: Watch = field(default_factory=Watch)
     memory: Memory = field(default_factory=Memory)
     scaling: Scaling = field(default_factory=Scaling)
+    cluster: Cluster = field(default_factory=Cluster)
     trace: Trace = field(default_factory=Trace)
     meter: Metering = field(default_factory=Metering)
     price: Price = field(default_factory=Price)
@@ -269,11 +280,23 @@ def _checked(settings: Settings) -> Settings:
                 "'penstock key' prints a key with the line for the settings"
             )
     _check_tenants(settings)
+    _check_cluster(settings.cluster.address)
+    resources.check(settings.model.instances.resources, "model.instances.resources")
     limit = size(settings.memory.limit, "memory.limit")
     return msgspec.structs.replace(
         settings,
         keys={key.lower(): role for key, role in settings.keys.items()},
         memory=msgspec.structs.replace(settings.memory, limit=limit),
+    )
+
+
+def _check_cluster(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("", "local", "auto") or (host and port.isdecimal() and 0 < int(port) < 65536):
+        return
+    raise BadSetting(
+        f"cluster.address is {address!r}; it must be local, auto, HOST:PORT of a Ray cluster's head "
+        "(6379 is usual), or ray://HOST:PORT of its client server (10001 is usual)"
     )
 
 

@@ -28,7 +28,7 @@ def shown(*standings, width=200):
 
 def test_a_line_says_how_many_there_are_and_shall_be_and_why():
     line = shown(MOVES).splitlines()[1]
-    assert line.split() == "digits 2 → 4 1 to 8 41.2 58 19.6 1.3 0.42 % 2.1 s forecast".split()
+    assert " ".join(line.split()) == "digits 2 → 4 1 to 8 41.2 58 19.6 1.3 0.42 % 2.1 s forecast"
 
 
 def test_what_does_not_move_and_what_is_not_there_are_lines_too():

@@ -45,6 +45,28 @@ SIDEWAYS = """
 """
 """What sticks out at the right."""
 
+OVERLAPS = """
+(selector) => {
+  const pieces = [];
+  const walker = document.createTreeWalker(document.querySelector(selector), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const of = walker.currentNode;
+    const range = document.createRange();
+    range.selectNodeContents(of);
+    if (of.parentElement.closest(".decisions") || !of.data.trim()) continue;
+    for (const box of range.getClientRects()) pieces.push({ of, box });
+  }
+  const shared = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]);
+  const meet = ({ of, box: a }, other) =>
+    of !== other.of && shared(a, other.box, "left", "right") > 1 && shared(a, other.box, "top", "bottom") > 2;
+  return pieces.flatMap((one, i) => {
+    const found = pieces.slice(i + 1).filter((other) => meet(one, other));
+    return found.map((other) => [one.of.data, other.of.data]);
+  });
+}
+"""
+"""Pieces of text in an element that lie on each other; what scrolls inside it is left out."""
+
 WATCH = """
 window.drawn = [];
 new PerformanceObserver((list) => {

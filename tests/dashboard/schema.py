@@ -145,6 +145,19 @@ class Rollout(Strict, kw_only=True):
     terms: dict[str, Any] = {}
 
 
+class Scale(Strict, kw_only=True):
+    model: str
+    version: str = ""
+    ready: Count = 0
+    wanted: Count = 0
+    by: Literal[
+        "", "forecast", "recurring", "reactive", "queue", "schedule", "floor", "hold", "idle", "limit"
+    ] = ""
+    rate: Amount = 0
+    forecast: Amount = 0
+    capacity: Amount = 0
+
+
 class Tick(Strict, kw_only=True):
     at: Amount
     seconds: Amount
@@ -156,6 +169,7 @@ class Tick(Strict, kw_only=True):
     energy: Energy
     tenants: Annotated[tuple[Tenant, ...], Meta(max_length=20)] = ()
     rollouts: tuple[Rollout, ...] = ()
+    scaling: tuple[Scale, ...] = ()
     models: tuple[Model, ...] = ()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from urllib.parse import unquote, urlsplit
 
-from tests.dashboard import rollouts
+from tests.dashboard import rollouts, scaling
 
 STATIC = Path(__file__).parents[2] / "src/penstock/dashboard/static"
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -141,6 +141,13 @@ def history(now):
     return {"events": events, "series": [hour(int(now // 3600 - 23 + k) * 3600, k) for k in range(24)]}
 
 
+def scaled(path, now):
+    """What is answered of how a model's instances stand, and of its last hours."""
+    name = path.removeprefix("/penstock/scale/")
+    model = name.removesuffix("/history")
+    return 200, scaling.standing(model, now) if name == model else scaling.history(model, now)
+
+
 class Stage:
     """What the page is shown, and what it asked for; tests change it while it runs."""
 
@@ -161,6 +168,12 @@ class Stage:
         """What each of them brought."""
         self.rollouts = lambda now: []
         """As they stand then."""
+        self.scaling = lambda now: []
+        """What the feed tells of instances that move."""
+        self.scales = lambda path, now: scaled(path, now)
+        """Status and body that a question for a model's scaling is answered with."""
+        self.asked = []
+        """Paths of those questions."""
         self.refusal = None
         """Status and body that an order is answered with."""
         self.change = lambda tick: tick
@@ -170,7 +183,8 @@ class Stage:
     def tick(self, now):
         models = [model(i, now, name) for i, name in enumerate(self.names)]
         ordered = sorted(models, key=lambda one: (one["name"], one["version"]))
-        return self.change(tick(now, ordered) | {"rollouts": self.rollouts(now)})
+        more = {"rollouts": self.rollouts(now), "scaling": self.scaling(now)}
+        return self.change(tick(now, ordered) | more)
 
     def drop(self):
         """Ends the streams that are open."""
@@ -197,6 +211,9 @@ class Door(BaseHTTPRequestHandler):
             self._live()
         elif path.startswith("/penstock/history/") and self._may("infer"):
             self._answer(200, history(time.time()))
+        elif path.startswith("/penstock/scale/") and self._may("infer"):
+            self.stage.asked.append(unquote(path))
+            self._answer(*self.stage.scales(unquote(path), time.time()))
         elif not path.startswith("/penstock/"):
             self._answer(404, {"error": f"no path {path!r}"})
 
@@ -301,5 +318,6 @@ if __name__ == "__main__":
     with staged(int(sys.argv[1]), 8899) as shown:
         shown.warm = 300
         shown.rollouts = lambda now: rollouts.several(now, int((sys.argv[2:] or [0])[0]))
+        shown.scaling = scaling.shown
         print(shown.url)
         threading.Event().wait()

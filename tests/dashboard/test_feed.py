@@ -14,7 +14,10 @@ from penstock.dashboard.processes import Taken
 from penstock.metering.budget import Standing
 from penstock.metering.energy.probe import Joules
 from penstock.rollout.words import Guard, Stage, Status
-from tests.dashboard import rollouts, schema, stage
+from penstock.scaling.words import History as Hours
+from penstock.scaling.words import Standing as Scaled
+from penstock.scaling.words import Told
+from tests.dashboard import rollouts, scaling, schema, stage
 from tests.dashboard.scene import Scene, crowd, entry, play, serve, state, used
 
 WHOLE = Status(
@@ -252,6 +255,37 @@ def test_a_server_without_rollouts_does_not_speak_of_them():
     assert "rollouts" not in plain(play(story, state()))
 
 
+class Strictly(Scaled, frozen=True, forbid_unknown_fields=True):
+    """No key that the server does not send."""
+
+
+GROWING = Scaled(
+    model="m", version="1", ready=2, wanted=4, by="forecast", rate=10.123, forecast=31.0, carries=9.5
+)
+
+
+def test_instances_that_move_are_told_in_brief_each_tick():
+    standing = [
+        GROWING,
+        Scaled(model="new", version="1", ready=1),
+        Scaled(model="none", version="", by="idle"),
+    ]
+
+    async def story(scene):
+        first = await scene.after()
+        standing.clear()
+        return plain(first), plain(await scene.after())
+
+    first, second = play(story, state(), scaling=lambda: standing)
+    grown = {"ready": 2, "wanted": 4, "by": "forecast", "rate": 10.12, "forecast": 31.0, "capacity": 19.0}
+    assert first["scaling"] == [
+        {"model": "m", "version": "1", **grown},
+        {"model": "new", "version": "1", "ready": 1, "wanted": 1},  # nothing is decided yet
+        {"model": "none", "by": "idle"},
+    ]
+    assert "scaling" not in second
+
+
 def test_every_key_of_a_tick_is_in_the_contract():
     async def story(scene):
         names = ("m", "cold", "failed", "whole")
@@ -280,7 +314,8 @@ def test_every_key_of_a_tick_is_in_the_contract():
         state("whole", instances=0),
     ]  # fmt: skip
     standings = [Standing("ann", "joules", 2.0, 1.0, 0.8)]
-    tick = play(story, *states, standings=lambda: standings, rollouts=lambda: [WHOLE])
+    more = {"rollouts": lambda: [WHOLE], "scaling": lambda: [GROWING]}
+    tick = play(story, *states, standings=lambda: standings, **more)
     told = msgspec.json.decode(msgspec.json.encode(tick), type=schema.Tick)
     assert [model.name for model in told.models] == ["m", "cold", "failed", "whole"]
     fields = set(schema.Model.__struct_fields__)
@@ -290,6 +325,7 @@ def test_every_key_of_a_tick_is_in_the_contract():
     assert set(schema.Rollout.__struct_fields__) == set(shown)
     assert set(schema.Guard.__struct_fields__) == set(shown["guards"][0])
     assert set(schema.Step.__struct_fields__) == set(shown["stages"][0])
+    assert set(schema.Scale.__struct_fields__) == set(plain(tick)["scaling"][0])
     for part in ("cost", "energy"):
         wanted = set(type(getattr(told, part)).__struct_fields__)
         assert wanted - set(plain(tick)[part]) <= {"source"}
@@ -304,6 +340,19 @@ def test_the_stage_on_which_the_page_is_tested_speaks_the_same():
         shown = json.loads(json.dumps(rollouts.several(at, 20)))
         msgspec.convert(shown, tuple[schema.Rollout, ...])
         msgspec.convert(shown, tuple[Status, ...])
+        msgspec.convert(scaling.shown(at), tuple[schema.Scale, ...])
+
+
+def test_the_stage_answers_for_instances_as_the_server_does():
+    for model in ("resnet50", "fraud-xgb"):
+        answer = scaling.standing(model, 1_700_000_000.0)
+        decisions = msgspec.convert(answer.pop("decisions"), list[Told])
+        assert bool(decisions) == (model == "resnet50")
+        msgspec.convert(answer, Strictly)
+        told = scaling.history(model, 1_700_000_000.0)
+        assert list(told) == list(Hours.__struct_fields__)
+        assert len({len(column) for column in told.values()}) == 1
+        msgspec.convert(told, Hours)
 
 
 def test_a_feed_forgets_when_it_ends_and_has_to_begin_again():

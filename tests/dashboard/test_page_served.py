@@ -51,3 +51,19 @@ def test_a_rollout_is_seen_and_taken_back_from_the_page(page, inside, repository
     assert client.rollout("tiny")["phase"] == "rolled-back"
     assert [each["what"] for each in client.rollout_history("tiny")] == ["rollback", "stage", "start"]
     assert client.bad_versions()[0]["version"] == "2"
+
+
+SECTION = "document.querySelector('.scaling')"
+
+
+def test_decisions_of_a_real_server_are_seen_on_its_page(page, inside, repository, tmp_path):
+    (repository / "tiny" / "model.toml").write_text('isolation = "thread"\n[instances]\nmin = 1\nmax = 2\n')
+    settings = {"meter__file": str(tmp_path / "books.db"), "scaling__every_s": 1.0}
+    client = inside(repository, **settings)
+    for _ in range(20):
+        client.infer("tiny", X)
+    tab = page.opened(f"{client.url}/", f"{SECTION}?.innerText.includes('1 to 2 allowed')")
+    tab.until("document.querySelector('.decided').innerText.includes('expected')")
+    tab.until("document.querySelectorAll('.decisions time').length")
+    tab.until("document.querySelector('.course .line.capacity').getAttribute('d').includes('H')")
+    assert tab.run(f"/One carries\\s+[\\d,.]+ rows.s/.test({SECTION}.innerText)")

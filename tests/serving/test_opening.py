@@ -10,7 +10,7 @@ import pytest
 from penstock.core import machine
 from penstock.core.errors import InstanceLost, LoadFailed
 from penstock.core.spec import Batching, Instances, ModelSpec
-from penstock.serving.opening import open_sessions
+from penstock.serving.opening import Before, Ground, open_sessions
 from tests.workers import breaker
 
 BREAKER = "tests.workers.breaker:BreakerEngine"
@@ -32,7 +32,9 @@ class CountingEngine:
 
 
 def opened(spec, known=None):
-    return asyncio.run(open_sessions(spec, Path("/nowhere/model.x"), "1", asyncio.Lock(), known))
+    return asyncio.run(
+        open_sessions(spec, Path("/nowhere/model.x"), "1", Ground(asyncio.Lock()), Before(known))
+    )
 
 
 def spec(engine=BREAKER, **settings):
@@ -180,7 +182,9 @@ async def gone(children):
 def test_a_load_that_is_given_up_leaves_no_process(pause, children):
     async def story():
         own = spec(parameters={"open": "hang"})
-        loading = asyncio.create_task(open_sessions(own, Path("/nowhere/model.x"), "1", asyncio.Lock()))
+        loading = asyncio.create_task(
+            open_sessions(own, Path("/nowhere/model.x"), "1", Ground(asyncio.Lock()))
+        )
         await asyncio.sleep(pause)
         loading.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -195,7 +199,9 @@ def test_a_warm_up_that_is_given_up_leaves_no_process(monkeypatch, children):
 
     async def story():
         own = spec(f"{__name__}:SlowEngine", isolation="process")
-        loading = asyncio.create_task(open_sessions(own, Path("/nowhere/model.x"), "1", asyncio.Lock()))
+        loading = asyncio.create_task(
+            open_sessions(own, Path("/nowhere/model.x"), "1", Ground(asyncio.Lock()))
+        )
         await until(children)
         await asyncio.sleep(0.3)
         loading.cancel()
@@ -210,7 +216,7 @@ def test_a_load_that_is_given_up_while_another_is_measured_leaves_no_process(chi
     async def story():
         measuring = asyncio.Lock()
         await measuring.acquire()
-        loading = asyncio.create_task(open_sessions(spec(), Path("/nowhere/model.x"), "1", measuring))
+        loading = asyncio.create_task(open_sessions(spec(), Path("/nowhere/model.x"), "1", Ground(measuring)))
         await until(children)
         await asyncio.sleep(0.5)
         loading.cancel()
@@ -229,7 +235,9 @@ def test_processes_that_are_given_up_beside_the_first_leave_none(
 
     async def story():
         own = spec(f"{__name__}:LaterEngine", isolation="process", instances=Instances(count=2))
-        loading = asyncio.create_task(open_sessions(own, Path("/nowhere/model.x"), "1", asyncio.Lock()))
+        loading = asyncio.create_task(
+            open_sessions(own, Path("/nowhere/model.x"), "1", Ground(asyncio.Lock()))
+        )
         await until(lambda: children() == 2)
         await asyncio.sleep(0.5)
         loading.cancel()

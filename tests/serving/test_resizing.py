@@ -7,7 +7,7 @@ import pytest
 
 from penstock.core.errors import LoadFailed
 from penstock.serving import resizing
-from penstock.serving.opening import Opened
+from penstock.serving.opened import Opened
 from penstock.serving.resizing import Resizing
 from tests.scheduling.test_crew import Mortal
 

@@ -21,6 +21,7 @@ FIXED = {
     "inline": "it is so quick that it runs in the event loop, in one instance",
     "pipeline": "a pipeline has no instances of its own; its steps' models have",
     "absent": "it is not in memory",
+    "unseen": "it has not been looked at yet, or [scaling] enabled is false in the server's settings",
 }
 LESSER = ("over target", "start-up", "burst")
 """Columns that a narrow terminal goes without, the first one first."""

@@ -40,6 +40,12 @@ def command(
         str | None,
         Flag(metavar="SIZE", help="Memory for all models, e.g. 8GiB; others are loaded when asked for."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        Flag(
+            metavar="ADDRESS", help="Run models on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT."
+        ),
+    ] = None,
     price_per_hour: Annotated[
         float | None, Flag(metavar="AMOUNT", help="What the machine costs, so that queries have a price.")
     ] = None,
@@ -69,6 +75,7 @@ def command(
         "server.tls_key": tls_key,
         "server.insecure": insecure or None,
         "memory.limit": memory_limit,
+        "cluster.address": cluster,
         "price.per_hour": price_per_hour,
         "log.format": log_format,
         "log.level": log_level,
@@ -162,7 +169,8 @@ async def _started(server: "Server", stop: asyncio.Event, every: float = 10.0) -
         done, _ = await asyncio.wait((starting, told), timeout=every, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             loading = [state.name for state in server.models.states() if state.state == "LOADING"]
-            log.info("still loading %s after %.0f s", ", ".join(loading), time.monotonic() - begun)
+            what = f"loading {', '.join(loading)}" if loading else "starting"
+            log.info("still %s after %.0f s", what, time.monotonic() - begun)
     told.cancel()
     if not starting.done() and not server.http_port:
         return False

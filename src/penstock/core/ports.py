@@ -69,6 +69,63 @@ class Restartable(Session, Protocol):
         ...
 
 
+class Apart(Restartable, Protocol):
+    """One that is a process of its own, here or on another machine."""
+
+    def warm(self) -> None:
+        """Calls ``warm_up``, and ends what is not done with it in time; blocks."""
+        ...
+
+    def resident(self) -> int:
+        """Bytes of memory that it holds; 0 where that is not known."""
+        ...
+
+    def keep_to(self, cores: Sequence[int], /) -> None:
+        """Use these cores of this machine only, where that is where it is; none named: as before."""
+        ...
+
+
+class Place(Protocol):
+    """Somewhere else than this machine where instances can run: a cluster.
+
+    Its errors are ``LoadFailed`` or ``BadSetting`` with the reason.
+    """
+
+    kind: Isolation
+    """What a model's state calls it."""
+
+    def takes(self, spec: ModelSpec, /) -> bool:
+        """Whether such a model is to run there; at once."""
+        ...
+
+    def sized(self, spec: ModelSpec, /) -> ModelSpec:
+        """The spec with a number of instances, and of threads for each, for nodes that are not known yet."""
+        ...
+
+    def open(
+        self,
+        engine: str,
+        spec: ModelSpec,
+        files: Path,
+        version: str,
+        name: str,
+        begun: Callable[[Restartable], object],
+        /,
+    ) -> Apart:
+        """One loaded instance; blocks until there is room for it, for ``instances.start_s`` at most.
+
+        ``begun`` is called with it as soon as it can be killed.
+        """
+        ...
+
+    def worth(self, session: Apart, sure: float, /) -> bool:
+        """Whether the runs of a session so far took long enough for their way there and back.
+
+        ``sure`` above 1 asks for less, below 1 for more than that they just did.
+        """
+        ...
+
+
 class Engine(Protocol):
     """A framework. Making one is cheap: what is slow to import is imported by ``open``."""
 

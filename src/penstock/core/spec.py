@@ -12,8 +12,8 @@ Duration: TypeAlias = Annotated[float, Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0)]
 """Ranges are checked where settings are read, never on construction."""
 
-Isolation: TypeAlias = Literal["inline", "thread", "process"]
-"""Where batches run: in the event loop, in a thread each, or in a child process each."""
+Isolation: TypeAlias = Literal["inline", "thread", "process", "ray"]
+"""Where batches run: in the event loop, in a thread each, in a child process each, or on a cluster."""
 
 
 class TensorSpec(Struct, frozen=True):
@@ -84,6 +84,9 @@ class Instances(Struct, frozen=True, kw_only=True):
     """A process that has not loaded its model by then is ended."""
     pin: bool = True
     """Keep each process on cores of its own where the model's processes fill the machine."""
+    resources: Mapping[str, Duration] = {}
+    """On a cluster, what each asks of its node: ``CPU`` (if not named, ``threads``), ``GPU``, ``memory`` in
+    bytes, and whatever else the cluster's nodes say that they have."""
 
     @property
     def moves(self) -> bool:

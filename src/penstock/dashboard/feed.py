@@ -11,12 +11,14 @@ from penstock.dashboard.dues import Dues, dues, tenants
 from penstock.dashboard.processes import Processes, Taken
 from penstock.dashboard.reel import Reel, Shot, shot
 from penstock.dashboard.rows import Errors, lines, rows
+from penstock.dashboard.scales import scales
 from penstock.dashboard.words import ZERO, Machine, Tick
 from penstock.metering.budget import Standing
 from penstock.metering.charges import NOTHING, Span
 from penstock.metering.ledger import Ledger
 from penstock.metering.totals import Totals
 from penstock.rollout.words import Status
+from penstock.scaling.words import Standing as Scaled
 
 Clock = Callable[[], float]
 SHORT = 0.5
@@ -37,6 +39,7 @@ class Feed:
         source: Callable[[], str] = str,
         standings: Callable[[], Sequence[Standing]] = tuple,
         rollouts: Callable[[], Sequence[Status]] = tuple,
+        scaling: Callable[[], Sequence[Scaled]] = tuple,
         taken: Callable[[], Taken] | None = None,
         clock: Clock = monotonic,
         wall: Clock = time,
@@ -44,6 +47,7 @@ class Feed:
         """``source``: where the price comes from; ``standings``: of budgets; ``taken`` may block for ms.
 
         ``rollouts``: those that run, and those that ended lately, in the order in which they are shown.
+        ``scaling``: models whose number of instances moves.
         """
         self._ledger = ledger
         self._models = models
@@ -51,6 +55,7 @@ class Feed:
         self._source = source
         self._standings = standings
         self._rollouts = rollouts
+        self._scaling = scaling
         self._taken = taken or Processes().read
         self._clock = clock
         self._wall = wall
@@ -83,7 +88,7 @@ class Feed:
         taken = await asyncio.to_thread(self._taken)
         new = await self._shot()
         numbers = self._reel.add(new)
-        owed = self._owed()
+        owed, scaling = self._owed(), scales(self._scaling())
         await asyncio.sleep(0)
         models = rows(self._models.states(), lines(new, numbers), self._errors(), owed)
         elsewhere, before = self._nobodys(), self._elsewhere
@@ -100,6 +105,7 @@ class Feed:
             energy=owed.energy,
             tenants=tenants(owed.queries, self._standings()),
             rollouts=tuple(self._rollouts()),
+            scaling=scaling,
             models=models,
         )
 

@@ -91,6 +91,24 @@ class Tenant(Struct, frozen=True, omit_defaults=True):
     budget: tuple[Standing, ...] = ()
 
 
+class Scale(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model whose number of instances moves, in brief; ``/penstock/scale/MODEL`` tells it at length."""
+
+    model: str
+    version: str = ""
+    """The one that answers; empty while none is in memory."""
+    ready: int = 0
+    wanted: int = 0
+    by: str = ""
+    """What decided last."""
+    rate: float = ZERO
+    """Rows a second, as are the two others."""
+    forecast: float = ZERO
+    """The highest expected until an instance begun now would answer."""
+    capacity: float = ZERO
+    """What those that are ready carry within the target."""
+
+
 class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One version; ``core.types.ModelState`` and what became of its requests."""
 
@@ -153,6 +171,8 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tenants: tuple[Tenant, ...] = ()
     rollouts: tuple[Status, ...] = ()
     """Those that run, and those that ended lately."""
+    scaling: tuple[Scale, ...] = ()
+    """Models whose number of instances moves, by name."""
     models: tuple[Model, ...] = ()
 
 

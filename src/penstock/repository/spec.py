@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core import resources
 from penstock.core.cron import check as check_cron
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert
@@ -112,6 +113,7 @@ def check_file(spec: ModelSpec, where: Path) -> None:
 def check_values(spec: ModelSpec, where: Path) -> None:
     """Raises BadSetting for what fits its type, and not what else is set or what there is."""
     size(spec.record.max_bytes, f"{where}: record.max_bytes")
+    resources.check(spec.instances.resources, f"{where}: instances.resources")
     queue = spec.queue
     if queue.default_priority > queue.max_priority:
         raise BadSetting(

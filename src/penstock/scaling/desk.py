@@ -56,7 +56,8 @@ def _fixed(live: Live, state: ModelState) -> Standing:
     if not isinstance(executor, Scheduler):
         return Standing(model=state.name, version=state.version, fixed="pipeline", target_ms=target)
     known = Carrying(live, executor.policy).look()
-    why: Why = "inline" if live.state.isolation == "inline" else "fixed"
+    moves = live.state.spec.instances.moves
+    why: Why = "inline" if live.state.isolation == "inline" else "unseen" if moves else "fixed"
     count = executor.instances
     return Standing(
         model=state.name,
@@ -82,7 +83,7 @@ def _moving(track: Track) -> Standing:
         version=live.state.version if live is not None else "",
         ready=track.ready,
         starting=track.starting,
-        wanted=track.wanted,
+        wanted=track.wanted if decision is not None else track.ready + track.starting,
         least=terms.least,
         most=terms.most,
         target_ms=track.spec.target.p99_ms,

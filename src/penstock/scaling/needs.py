@@ -42,4 +42,5 @@ class Needs:
     @staticmethod
     def memory(sessions: list[Session]) -> int:
         """Bytes that one more instance takes; 0 where they share a session, or it is not of this machine."""
-        return max((int(each.resident()) for each in sessions if hasattr(each, "resident")), default=0)
+        here = (each for each in sessions if not getattr(each, "elsewhere", False))
+        return max((int(each.resident()) for each in here if hasattr(each, "resident")), default=0)

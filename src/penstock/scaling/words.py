@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-Why: TypeAlias = Literal["", "fixed", "inline", "pipeline", "absent"]
+Why: TypeAlias = Literal["", "fixed", "inline", "pipeline", "absent", "unseen"]
 """Why the number of a model's instances does not move; empty where it does."""
 
 

@@ -14,32 +14,21 @@ from penstock.scheduling.scheduler import Scheduler
 from penstock.serving.catalog import Live
 from penstock.serving.check import Check
 from penstock.serving.footprint import resident
-from penstock.serving.opening import open_sessions
+from penstock.serving.opening import Before, Ground, open_sessions
 from penstock.serving.recording import wrap
 from penstock.serving.resizing import Resizing
 from penstock.serving.warmup import Warm
 
 
 async def bring_up(
-    spec: ModelSpec,
-    version: str,
-    path: Path,
-    recorder: Recorder,
-    measuring: asyncio.Lock,
-    known: Warm | None = None,
-    beside: str = "",
-    start: int = 0,
+    spec: ModelSpec, version: str, path: Path, recorder: Recorder, ground: Ground, before: Before
 ) -> Live:
-    """Ready to serve; ``measuring`` keeps models from disturbing each other's measurements.
-
-    ``known`` spares measuring: it is what an earlier load of the same files with the same settings gave.
-    ``beside`` is where the version that serves runs.
-    ``start`` is how many instances to begin with, where their number follows the traffic.
+    """Ready to serve.
 
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
     """
     began = perf_counter()
-    opened = await open_sessions(spec, path, version, measuring, known, beside, start)
+    opened = await open_sessions(spec, path, version, ground, before)
     session, warmth = opened.sessions[0], opened.warmth
     try:
         scheduler = Scheduler(

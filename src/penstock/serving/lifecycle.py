@@ -16,6 +16,7 @@ from penstock.core.errors import (
     Unsupported,
 )
 from penstock.core.loop import Runner
+from penstock.core.ports import Place
 from penstock.core.spec import ModelSpec
 from penstock.core.types import ModelState, Statistics, Tensors
 from penstock.metering.ledger import Ledger
@@ -53,10 +54,12 @@ class Lifecycle:
         poll: float = 1.0,
         settle: float = 1.0,
         rules: Rules | None = None,
+        place: Place | None = None,
     ) -> None:
         """``poll``: seconds between scans; ``settle``: seconds for which files must be unchanged.
 
         ``rules``: the limit on memory; without them, there is none.
+        ``place``: where else than on this machine models may run.
         """
         self.every = poll
         self._store = store
@@ -73,7 +76,7 @@ class Lifecycle:
         """For the gateway: models that their first request loads."""
         gateway = Gateway(catalog, ledger.refused, self.cold)
         self._supply = Supply(catalog, self._roster, self._residency, self.cold, gateway)
-        self._staging = Staging(catalog, ledger, self._roster, self._residency, self._supply)
+        self._staging = Staging(catalog, ledger, self._roster, self._residency, self._supply, place)
         self.direct: Callable[[Mapping[str, ModelFolder]], Mapping[str, ModelFolder]] = dict
         """Makes of a scan what is to be seen of it: rollouts say which versions are wanted."""
         self.loaded: Callable[[], object] = bool

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,70 +14,50 @@ from msgspec.structs import replace
 from penstock.core import machine
 from penstock.core.errors import InstanceLost, LoadFailed, PenstockError, one_line
 from penstock.core.importing import find
-from penstock.core.ports import Engine, Session
+from penstock.core.ports import Apart, Engine, Place, Restartable, Session
 from penstock.core.spec import Isolation, ModelSpec
 from penstock.engines import ENGINES, FILES, usual
+from penstock.serving.opened import Opened, close
 from penstock.serving.synthesize import prepare
-from penstock.serving.warmup import Warm, choose_layout, warm
+from penstock.serving.warmup import SURE, Warm, choose_layout, warm
 from penstock.workers.worker import Worker
 
 log = logging.getLogger("penstock.serving")
 
 Given = TypeVar("Given")
-Open = Callable[[ModelSpec, int, tuple[int, ...], Callable[[Worker], object]], Session]
+Open = Callable[[ModelSpec, int, tuple[int, ...], Callable[[Restartable], object]], Session]
 """Opens one session for a spec with its layout, which instance it is, and the cores to keep to; a
 process is handed on as soon as there is one."""
-Another = Callable[[int], Awaitable[Session]]
-"""Opens one more session, given which instance it is."""
 
 
-class Opened(Struct, frozen=True, eq=False):
-    """What an executor needs: a session for each instance (the same one, where they share it)."""
+class Ground(Struct, frozen=True, eq=False):
+    """What all versions are opened on."""
 
-    sessions: list[Session]
-    warmth: Warm
-    most: int
-    """Instances that there may be."""
-    another: Another | None = None
-    """Opens a session more, and warms it; None: the sessions are one, which instances share."""
-
-    async def add(self) -> Session:
-        """The session of one instance more. Raises LoadFailed; leaves nothing behind when it is cancelled."""
-        session = self.sessions[0] if self.another is None else await self.another(len(self.sessions))
-        self.sessions.append(session)
-        return session
-
-    async def part(self, session: Session) -> None:
-        """One instance less; its session is closed where it was its own."""
-        self.sessions.remove(session)
-        if self.another is not None:
-            await asyncio.to_thread(_close, session)
-
-    def close(self) -> None:
-        """Blocks; processes end side by side, as each may take a while."""
-        if self.another is None:
-            _close(self.sessions[0])
-            return
-        with ThreadPoolExecutor(len(self.sessions)) as pool:
-            for _ in pool.map(_close, self.sessions):
-                pass
+    measuring: asyncio.Lock
+    """Keeps models from disturbing each other's measurements."""
+    place: Place | None = None
+    """Where else than on this machine there is room."""
 
 
-def _close(session: Session) -> None:
-    try:
-        session.close()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a model's own code; it goes all the same
-        log.error("a %s model failed as it was closed: %s", session.platform, one_line(error))
+class Before(Struct, frozen=True):
+    """What is known of a version before it is opened."""
+
+    warmth: Warm | None = None
+    """What an earlier load of the same files with the same settings measured, which spares measuring."""
+    beside: str = ""
+    """Where the version that serves runs."""
+    start: int = 0
+    """Instances to begin with, where their number follows the traffic; 0: as few as there may be."""
 
 
 class Leash:
     """A process that loads, which can be let go of at any time, even before there is one."""
 
     def __init__(self) -> None:
-        self._worker: Worker | None = None
+        self._worker: Restartable | None = None
         self._dropped = False
 
-    def hold(self, worker: Worker) -> None:
+    def hold(self, worker: Restartable) -> None:
         """In the thread that opens it."""
         self._worker = worker
         if self._dropped:
@@ -95,16 +74,10 @@ async def open_sessions(
     spec: ModelSpec,
     path: Path,
     version: str,
-    measuring: asyncio.Lock,
-    known: Warm | None = None,
-    beside: str = "",
-    start: int = 0,
+    ground: Ground,
+    before: Before = Before(),  # noqa: B008 - frozen
 ) -> Opened:
-    """Warm sessions; ``measuring`` keeps models from disturbing each other's measurements.
-
-    ``known``, if given, is what such a measurement gave before, and is not measured again; ``beside`` is
-    where the version that serves runs; ``start`` is how many instances to begin with, where their number
-    follows the traffic (0: as few as there may be).
+    """Warm sessions.
 
     A model that turns out slow is opened again with the threads that its run time asks for.
     Raises LoadFailed or BadSetting with the reason, and leaves nothing behind.
@@ -114,17 +87,19 @@ async def open_sessions(
         raise LoadFailed(f"no engine for {path.name}; name one with 'engine', or use {', '.join(FILES)}")
     engine: Engine = find(name, ENGINES, "engine")()
     kind: Isolation = getattr(engine, "isolation", "process")
+    place, known = ground.place, before.warmth
+    if place is not None and place.takes(spec) and (known is None or known.isolation == place.kind):
+        opening: Open = partial(_in_place, place, name, path, version)
+        opened = await _elsewhere(place, opening, spec, path, ground, before)
+        if opened is not None:
+            return opened
     apart = "process" in (spec.isolation, kind if spec.isolation == "auto" else "")
-    opening: Open = partial(_in_process, name, path, version) if apart else partial(_in_here, engine, path)
+    opening = partial(_in_process, name, path, version) if apart else partial(_in_here, engine, path)
     cores = len(machine.cores())
 
     async def first(count: int, threads: int) -> tuple[Session, Warm]:
         session = await _one(opening, _sized(spec, count, threads), 0, (), path)
-        if known is not None:
-            return session, await _limited(session, spec, lambda: _again(session, known), nullcontext())
-        return session, await _limited(
-            session, spec, lambda: warm(session, spec, kind, beside=beside), measuring
-        )
+        return session, await _warmed(session, spec, kind, ground, before)
 
     count, threads = choose_layout(spec.instances, cores, known.run_seconds if known else 0.0)
     session, warmth = await first(count, threads)
@@ -136,15 +111,49 @@ async def open_sessions(
         concurrency=getattr(session, "concurrency", 0),
     )
     if wanted != threads and not _accelerated(session):
-        await asyncio.to_thread(_close, session)
+        await asyncio.to_thread(close, session)
         session, warmth = await first(count, wanted)
     if warmth.isolation == "inline":
         count = 1
-    begin = min(max(spec.instances.least, start), count) if spec.instances.moves else count
+    begin = _begin(spec, count, before)
     if not apart:
         return Opened([session] * begin, warmth, count)
-    sized = _sized(spec, count, wanted)
-    return await _more(opening, sized, cast(Worker, session), warmth, path, begin)
+    begin = _fitting(spec, begin, session)
+    return await _more(opening, _sized(spec, count, wanted), session, warmth, path, begin)
+
+
+async def _elsewhere(
+    place: Place, opening: Open, spec: ModelSpec, path: Path, ground: Ground, before: Before
+) -> Opened | None:
+    """Sessions on other machines; None where the first of them says that it is not worth the way.
+
+    Of two versions side by side, one does not run here and the other there by the luck of a measurement.
+    """
+    sized = place.sized(spec)
+    session = await _one(opening, sized, 0, (), path)
+    warmth = await _warmed(session, spec, "process", ground, before)
+    if before.warmth is None:
+        warmth = replace(warmth, isolation=place.kind)
+        sure = {"": 1.0, place.kind: SURE}.get(before.beside, 1 / SURE)
+        if warmth.samples and spec.isolation == "auto" and not place.worth(cast(Apart, session), sure):
+            log.info("model %s stays on this machine: its batches run for less than the way takes", spec.name)
+            await asyncio.to_thread(close, session)
+            return None
+    begin = _begin(spec, sized.instances.count, before)
+    return await _more(opening, sized, session, warmth, path, begin)
+
+
+async def _warmed(session: Session, spec: ModelSpec, kind: Isolation, ground: Ground, before: Before) -> Warm:
+    known = before.warmth
+    if known is not None:
+        return await _limited(session, spec, lambda: _again(session, known), nullcontext())
+    warming = partial(warm, session, spec, kind, beside=before.beside)
+    return await _limited(session, spec, warming, ground.measuring)
+
+
+def _begin(spec: ModelSpec, count: int, before: Before) -> int:
+    """Instances to begin with, of ``count`` that there may be."""
+    return min(max(spec.instances.least, before.start), count) if spec.instances.moves else count
 
 
 def _accelerated(session: Session) -> bool:
@@ -155,25 +164,30 @@ def _sized(spec: ModelSpec, count: int, threads: int) -> ModelSpec:
     return replace(spec, instances=replace(spec.instances, count=count, threads=threads))
 
 
-async def _more(
-    opening: Open, spec: ModelSpec, first: Worker, warmth: Warm, path: Path, wanted: int
-) -> Opened:
-    """The processes beside the first, ``wanted`` in all, as many as memory allows, side by side."""
-    most, threads = spec.instances.count, spec.instances.threads
-    each = first.resident()
+def _fitting(spec: ModelSpec, wanted: int, session: Session) -> int:
+    """As many processes as memory allows, where one of them takes what ``session`` does."""
+    each = cast(Apart, session).resident()
     count = machine.affordable(wanted, each, machine.free_memory())
     if count < wanted:
         log.warning(
             "model %s: %d processes instead of %d, as each takes %.0f MiB of memory",
             *(spec.name, count, wanted, each / 2**20),
         )
+    return count
+
+
+async def _more(
+    opening: Open, spec: ModelSpec, session: Session, warmth: Warm, path: Path, count: int
+) -> Opened:
+    """The sessions beside the first, ``count`` in all, side by side."""
+    first, threads = cast(Apart, session), spec.instances.threads
     # Where the number moves they do not fill the machine for long.
     pinned = spec.instances.pin and not spec.instances.moves
     places = machine.place(count, threads, machine.cores()) if pinned else [()] * count
     tasks = [asyncio.create_task(_one(opening, spec, at, places[at], path)) for at in range(1, count)]
     ready = partial(prepare, sizes=warmth.sizes, size=warmth.size)
     try:
-        workers = [first, *[cast(Worker, await task) for task in tasks]]
+        workers = [first, *[cast(Apart, await task) for task in tasks]]
         first.keep_to(places[0])
         for worker in workers:
             worker.warm_up = ready
@@ -183,7 +197,7 @@ async def _more(
         raise
 
     async def another(at: int) -> Session:
-        worker = cast(Worker, await _one(opening, spec, at, (), path))
+        worker = cast(Apart, await _one(opening, spec, at, (), path))
         worker.warm_up = ready
         try:
             await asyncio.to_thread(worker.warm)
@@ -192,19 +206,19 @@ async def _more(
             raise
         return worker
 
-    return Opened(list(workers), warmth, max(most, count), another)
+    return Opened(list(workers), warmth, max(spec.instances.count, count), another)
 
 
-async def _close_all(first: Worker, tasks: Sequence[asyncio.Task[Session]]) -> None:
+async def _close_all(first: Apart, tasks: Sequence[asyncio.Task[Session]]) -> None:
     """The first process, and those beside it that are there, or are still to come."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     done = [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
-    workers = [first, *(cast(Worker, session) for session in done)]
+    workers = [first, *(cast(Apart, session) for session in done)]
     for worker in workers:
         worker.kill()
-    await asyncio.gather(*(asyncio.to_thread(_close, worker) for worker in workers))
+    await asyncio.gather(*(asyncio.to_thread(close, worker) for worker in workers))
 
 
 async def _one(opening: Open, spec: ModelSpec, at: int, cores: tuple[int, ...], path: Path) -> Session:
@@ -217,7 +231,7 @@ async def _one(opening: Open, spec: ModelSpec, at: int, cores: tuple[int, ...], 
         leash.drop()
         await asyncio.wait([work])
         if not work.cancelled() and work.exception() is None:
-            await asyncio.to_thread(_close, work.result())
+            await asyncio.to_thread(close, work.result())
         raise
     except PenstockError:
         raise
@@ -246,10 +260,23 @@ def _in_process(
     spec: ModelSpec,
     at: int,
     cores: tuple[int, ...],
-    begun: Callable[[Worker], object],
+    begun: Callable[[Restartable], object],
 ) -> Worker:
     alone = _sized(spec, 1, spec.instances.threads)
     return Worker(engine, alone, path, f"{spec.name}-{version}-{at}", cores, begun)
+
+
+def _in_place(
+    place: Place,
+    engine: str,
+    path: Path,
+    version: str,
+    spec: ModelSpec,
+    at: int,
+    cores: tuple[int, ...],
+    begun: Callable[[Restartable], object],
+) -> Apart:
+    return place.open(engine, spec, path, version, f"{spec.name}-{version}-{at}", begun)
 
 
 def _again(session: Session, known: Warm) -> Warm:
@@ -282,7 +309,7 @@ async def _limited(
             kill()
         if work is not None:
             await asyncio.gather(work, return_exceptions=True)
-        await asyncio.to_thread(_close, session)
+        await asyncio.to_thread(close, session)
         if isinstance(error, InstanceLost):
             raise LoadFailed(f"its process ended at the warm-up: {error}") from None
         if isinstance(error, TimeoutError) and kill is not None:

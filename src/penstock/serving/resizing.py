@@ -9,7 +9,7 @@ from penstock.core.errors import PenstockError, one_line
 from penstock.core.ports import Session
 from penstock.scheduling import restart
 from penstock.scheduling.scheduler import Scheduler
-from penstock.serving.opening import Opened
+from penstock.serving.opened import Opened
 
 log = logging.getLogger("penstock.serving")
 

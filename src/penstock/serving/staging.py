@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from penstock.core.errors import PenstockError, Unsupported, one_line
+from penstock.core.ports import Place
 from penstock.metering.book import Book
 from penstock.metering.ledger import Ledger
 from penstock.repository.versions import natural
@@ -13,6 +14,7 @@ from penstock.repository.watch import Load
 from penstock.serving.bringup import bring_up
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.footprint import Growth
+from penstock.serving.opening import Before, Ground
 from penstock.serving.pipeline.supply import Supply
 from penstock.serving.residency import Residency
 from penstock.serving.roster import Roster
@@ -26,14 +28,20 @@ class Staging:
     """Lives on the event loop, at the lifecycle's side; writes the catalog."""
 
     def __init__(
-        self, catalog: Catalog, ledger: Ledger, roster: Roster, residency: Residency, supply: Supply
+        self,
+        catalog: Catalog,
+        ledger: Ledger,
+        roster: Roster,
+        residency: Residency,
+        supply: Supply,
+        place: Place | None = None,
     ) -> None:
         self._catalog = catalog
         self._ledger = ledger
         self._roster = roster
         self._residency = residency
         self._supply = supply
-        self._measuring = asyncio.Lock()
+        self._ground = Ground(asyncio.Lock(), place)
         self.counts: Mapping[str, int] = {}
         """By model, the number of instances to begin with, where it follows the traffic; swapped whole."""
         self.doubles: set[Live] = set()
@@ -70,9 +78,8 @@ class Staging:
             serving = self._catalog.default(order.model)
             beside = serving.state.isolation if serving is not None else ""
             start = max(self.counts.get(order.model, 0), _instances(serving))
-            live = await bring_up(
-                *(order.spec, order.version, order.path, book, self._measuring, known, beside, start)
-            )
+            before = Before(known, beside, start)
+            live = await bring_up(order.spec, order.version, order.path, book, self._ground, before)
             return self._residency.came(live, order, book, grown())
 
     def _go_live(self, live: Live) -> None:
@@ -129,15 +136,8 @@ class Staging:
         book, serving = self._ledger.book(model, version), self._catalog.peek(model, version)
         known = serving.warmth if serving is not None else None  # or the two would be laid out by luck
         try:
-            live = await bring_up(
-                order.spec,
-                version,
-                order.path,
-                book,
-                self._measuring,
-                known,
-                start=_instances(serving),
-            )
+            before = Before(known, start=_instances(serving))
+            live = await bring_up(order.spec, version, order.path, book, self._ground, before)
         except BaseException:
             self._ledger.forget(model, version)
             raise

@@ -14,7 +14,8 @@ def how(state: ModelState, cap: int) -> str:
 def _where(state: ModelState) -> str:
     if state.isolation == "inline":
         return f"in the loop on {state.device}"
-    one, several = ("process", "processes") if state.isolation == "process" else ("instance", "instances")
+    words = {"process": ("process", "processes"), "ray": ("Ray actor", "Ray actors")}
+    one, several = words.get(state.isolation, ("instance", "instances"))
     kind = one if state.instances == 1 else several
     threads = "thread" if state.threads == 1 else "threads"
     return f"{state.instances} {kind} × {state.threads} {threads} on {state.device}"

@@ -117,7 +117,7 @@ class Loop:
         for array in inputs.values():
             array.flags.writeable = False
         outputs = self._session.run(inputs, message.outputs)
-        arrays = {name: _checked(name, array) for name, array in outputs.items()}
+        arrays = {name: checked(name, array) for name, array in outputs.items()}
         joined = join([arrays]) if arrays else []
         offsets, need = room(one.size for one in joined)
         reply = self._replies.get(message.slot)
@@ -138,7 +138,7 @@ class Loop:
         return _map(fds[0], message.size).root()
 
 
-def _checked(name: object, array: object) -> Array:
+def checked(name: object, array: object) -> Array:
     if type(name) is not str:
         raise TypeError(f"the name of output {name!r} is a {type(name).__name__}; it must be a str")
     if not isinstance(array, np.ndarray):

@@ -217,7 +217,7 @@ class Worker:
         if isinstance(message, Refused | Ran) and message.kept:
             self._leave_requests()
         if isinstance(message, Refused):
-            raise _error(message)
+            raise error_of(message)
         return message
 
 
@@ -253,7 +253,7 @@ def import_path() -> tuple[str, ...]:
 _NOTHING = np.empty(0, np.uint8)
 
 
-def _error(message: Refused) -> Exception:
+def error_of(message: Refused) -> Exception:
     """The child's error as it was raised there; foreign ones keep their words alone."""
     kind = getattr(errors, message.kind, None)
     if isinstance(kind, type) and issubclass(kind, PenstockError):

@@ -3,9 +3,9 @@
 import { el, mark, put, svg, text } from "./dom.js";
 import { DASH, rounded } from "./format.js";
 
-const LEFT = 44;
-const BOTTOM = 18;
-const TOP = 6;
+export const LEFT = 44;
+export const BOTTOM = 18;
+export const TOP = 6;
 /** What stands below the time axis, from the left to now. */
 const AXES = {
   60: ["−60 s", "−40", "−20", "now"],
@@ -21,7 +21,7 @@ export function ceiling(value) {
 }
 
 /** A chart's frame: heading, legend and an SVG that is as large as its place. */
-class Frame {
+export class Frame {
   constructor(title, kind) {
     this.svg = svg("svg", { role: "img", "aria-label": title });
     this.legend = el("p.legend");

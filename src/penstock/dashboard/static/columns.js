@@ -2,6 +2,7 @@
 
 import { el, mark, put, svg, text } from "./dom.js";
 import { DASH, joined, joules, known, money, ms, percent, rate, rounded, short, whole } from "./format.js";
+import { countOf, scaleOf } from "./scaling.js";
 import { shapeOf, stateOf } from "./signs.js";
 import { Bullet, Histogram, Spark } from "./spark.js";
 import { isOver } from "./strip.js";
@@ -110,14 +111,20 @@ function batch() {
 
 function where() {
   const words = text();
+  const each = text();
   const place = text();
-  const node = el("span", {}, words, el("span.soft", {}, place));
-  const write = (model) => {
+  const node = el("span", {}, words, el("span.each", {}, each), el("span.soft", {}, place));
+  const write = (model, { scales }) => {
     const some = model.instances;
-    put(words, some ? `${some}×${model.threads ?? 1} ` : "");
-    put(place, some ? `${model.device ?? ""} ${model.isolation ?? ""}` : DASH);
-    const each = `${model.threads ?? 1} threads each on ${model.device}, isolation ${model.isolation}`;
-    mark(node, "title", some ? `${some} instances of ${each}` : null);
+    const scale = scaleOf(model, scales);
+    const cold = model.state === "COLD";
+    put(words, scale ? countOf(scale) : some ? String(some) : cold ? "none" : DASH);
+    put(each, some ? `${scale && scale.ready !== scale.wanted ? " " : ""}×${model.threads ?? 1} ` : "");
+    put(place, some ? `${model.device ?? ""} ${model.isolation ?? ""}` : "");
+    const told = `${some} instances of ${model.threads ?? 1} threads each on ${model.device}, isolation ${model.isolation}`;
+    const wanted = scale && scale.ready !== scale.wanted ? `; ${scale.wanted ?? 0} wanted` : "";
+    mark(node, "title", some ? told + wanted : null);
+    mark(node, "data-moves", scale ? "" : null);
   };
   return { nodes: [node], write };
 }

@@ -6,6 +6,7 @@ import { brief, hashOf } from "./columns.js";
 import { arrange, el, mark, put, show, svg, text } from "./dom.js";
 import { bytes, duration, joined, joules, known, money, ms, percent, rate, rounded, short, whole } from "./format.js";
 import { Past } from "./past.js";
+import { Scaling, scaleOf } from "./scaling.js";
 import { shapeOf, stateOf } from "./signs.js";
 import { isOver } from "./strip.js";
 import { nameOf } from "./tracks.js";
@@ -26,7 +27,7 @@ const figuresOf = (m, currency) => [
 const factsOf = (m) => [
   ["Platform", m.platform],
   ["Device", m.device],
-  ["Runs in", m.isolation && { inline: "the event loop", thread: "a thread", process: "a process of its own" }[m.isolation]],
+  ["Runs in", m.isolation && { inline: "the event loop", thread: "a thread", process: "a process of its own", ray: "a Ray actor" }[m.isolation]],
   ["Instances", m.instances && `${m.instances} × ${m.threads ?? 1} ${m.threads > 1 ? "threads" : "thread"}`],
   ["Batches", !m.instances ? "" : m.batched ? (m.batch_cap ? `up to ${whole(m.batch_cap)} rows` : "yes") : "no, one request at a time"],
   ["One run", known(m.run_ms) ? duration(m.run_ms) : ""],
@@ -91,6 +92,7 @@ export class Detail {
     this.reasons = el("ul.reasons");
     this.facts = new Terms(el("dl.facts"));
     this.past = new Past();
+    this.scaling = new Scaling((node) => new Terms(node));
     this.gone = el("p.none", { hidden: "" });
     this.#compose();
     this.#pointing();
@@ -124,6 +126,7 @@ export class Detail {
     const answering = this.#model.rate > 0 ? rate(this.#model.rate) : "";
     await order(what, name, { answering, versions }, () => this.on.renew());
     this.past.renew();
+    this.scaling.renew();
   }
 
   #compose() {
@@ -132,7 +135,7 @@ export class Detail {
     const reasons = el("section", {}, el("h3", {}, "Errors by reason"), this.reasons);
     const facts = el("section", {}, el("h3", {}, "What it is"), this.facts.node);
     const events = el("section", {}, el("h3", {}, "What happened to it"), this.past.events);
-    this.all = el("div.all", {}, el("div.charts", {}, latency, requests, queue, batch, this.sizes.node, ...this.past.nodes), el("div.words", {}, facts, reasons, events));
+    this.all = el("div.all", {}, el("div.charts", {}, latency, requests, queue, batch, this.sizes.node, ...this.past.nodes), this.scaling.node, el("div.words", {}, facts, reasons, events));
     this.root.append(el("div.inner", {}, head, this.reason, this.gone, this.figures.node, this.all));
   }
 
@@ -148,7 +151,7 @@ export class Detail {
   }
 
   /** Writes the model that is open; `model` is undefined where there is none of that name. */
-  write(model, { models, marks, currency, tracks, alone, wanted }) {
+  write(model, { models, marks, currency, tracks, alone, wanted, scales, at }) {
     show(this.close, !alone);
     for (const node of [this.figures.node, this.all, this.sign, this.others]) show(node, Boolean(model));
     show(this.gone, !model);
@@ -160,7 +163,9 @@ export class Detail {
     this.charts.forEach((chart, i) => chart.draw(tracks, name, i === 0 ? model.target_p99_ms : 0));
     this.#drawSizes(model);
     this.#writeReasons(model);
-    this.facts.write(factsOf(model));
+    const scale = scaleOf(model, scales);
+    this.scaling.follow(model, scale, at);
+    this.facts.write([...factsOf(model), ...this.scaling.facts(model, scale)]);
     if (this.past.follow(model, currency)) this.root.firstChild.scrollTop = 0;
   }
 

@@ -92,6 +92,7 @@ function write() {
   const currency = tick.cost?.currency || hello.currency || "";
   const rolling = tick.rollouts ?? [];
   const marks = candidates(rolling);
+  const scales = new Map((tick.scaling ?? []).map((one) => [one.model, one]));
   const open = wanted();
   const alone = models.length === 1 && (!open || find(models, open) === models[0]);
   mark(page, "data-view", alone ? "one" : open ? "open" : "all");
@@ -100,11 +101,11 @@ function write() {
   show(byId("models"), !alone);
   show(byId("detail"), alone || open !== null);
   if (alone || open) {
-    detail.write(alone ? models[0] : find(models, open), { models, marks, currency, tracks, alone, wanted: open });
+    detail.write(alone ? models[0] : find(models, open), { models, marks, currency, tracks, alone, wanted: open, scales, at: tick.at });
   }
   const found = open && find(models, open);
   table.open(found ? nameOf(found) : "");
-  if (!alone) table.write(models, { currency, marks, versions: versionsOf(models) }, tracks);
+  if (!alone) table.write(models, { currency, marks, scales, versions: versionsOf(models) }, tracks);
   tenants.write(tick.tenants ?? [], currency);
   writeFrame(models);
 }
