@@ -1,1 +1,1 @@
-"""Beyond one machine: what Kubernetes is told, and what its autoscaler asks."""
+"""Beyond one machine: instances on Ray, manifests for Kubernetes, and what its autoscaler asks."""

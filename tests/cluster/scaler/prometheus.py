@@ -11,7 +11,7 @@ import yaml
 from tests.e2e.process import until
 
 
-def _free_port():
+def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
@@ -23,7 +23,7 @@ def scraping(folder, *targets):
     job = {"job_name": "penstock", "static_configs": [{"targets": list(targets)}]}
     config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    port = _free_port()
+    port = free_port()
     command = [
         shutil.which("prometheus"), "--config.file", folder / "prometheus.yml",
         "--storage.tsdb.path", folder / "data", "--web.listen-address", f"127.0.0.1:{port}",

@@ -22,7 +22,7 @@ from penstock.cluster.scaler.prometheus import Prometheus
 from penstock.cluster.scaler.trigger import read
 from penstock.scaling.series import Series
 from tests.cluster.scaler.autoscaler import replicas
-from tests.cluster.scaler.prometheus import scraping
+from tests.cluster.scaler.prometheus import free_port, scraping
 from tests.cluster.scaler.serving import Keda, generated
 from tests.e2e.process import Process, environment, until
 
@@ -39,8 +39,23 @@ def repository(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def servers(repository):
-    found = [Process(repository, "--grpc-port", "-1", meter_file="none") for _ in range(2)]
+def ports():
+    return [free_port() for _ in range(2)]
+
+
+@pytest.fixture(scope="module")
+def prometheus(ports, tmp_path_factory):
+    """Begun before there is anything to scrape: it takes 5 s until it looks for the first time."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("no prometheus (Debian: prometheus)")
+    folder = tmp_path_factory.mktemp("prometheus")
+    with scraping(folder, *(f"127.0.0.1:{port}" for port in ports)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def servers(repository, ports):
+    found = [Process(repository, "--grpc-port", "-1", ports=(port, 0), meter_file="none") for port in ports]
     try:
         yield [each.wait_ready() for each in found]
     finally:
@@ -119,13 +134,9 @@ def named(servers):
     return ",".join(f"127.0.0.1:{each.http_port}" for each in servers)
 
 
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus (Debian: prometheus)")
-def test_prometheus_counts_as_well(servers, scaler, tmp_path):
-    with (
-        scraping(tmp_path, *(each.http for each in servers)) as (url, prometheus),
-        Traffic(servers, lambda _: 15.0),
-    ):
-        channel, _ = scaler
+def test_prometheus_counts_as_well(prometheus, servers, scaler):
+    (url, process), (channel, _) = prometheus, scaler
+    with Traffic(servers, lambda _: 15.0):
         terms = metadata(serverAddress=url, carries="5", selector='job="penstock"', staleSeconds="1.5")
         keda = Keda(channel, terms, "counted")
         demand = Keda(channel, terms | {"demand": "vector(80)", "least": "0"}, "demand")
@@ -143,7 +154,7 @@ def test_prometheus_counts_as_well(servers, scaler, tmp_path):
         assert "wrap it in sum" in until(several.refusal, "a refusal")[1]
         assert until(unknown.refusal, "a refusal")[0].name == "NOT_FOUND"
 
-        prometheus.kill()
+        process.kill()
         assert keda.refusal() is None
         assert until(keda.refusal, "the scaler to say that it knows nothing")[0].name == "UNAVAILABLE"
 

@@ -72,7 +72,8 @@ class Reckoning:
                 window.append((second, count))
             self._deal(window)
         self._until = floor(until)
-        self.series.advance(self._until)
+        if look.now > self._begun or self.series.exact:  # the first look only says from where to count
+            self.series.advance(self._until)
 
     def _deal(self, window: list[tuple[int, float]]) -> None:
         for second, count in self._dealer.deal(window) if window else ():

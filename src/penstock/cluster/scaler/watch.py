@@ -14,7 +14,7 @@ from penstock.scaling.series import Series
 log = logging.getLogger("penstock.scaler")
 
 FIRST_S = 2.5
-"""How long the first question waits for the first decision; KEDA gives up after 3 s."""
+"""How long the first question waits for the first decision."""
 
 
 class Source(Protocol):
