@@ -267,7 +267,7 @@ GROWING = Scaled(
 def test_instances_that_move_are_told_in_brief_each_tick():
     standing = [
         GROWING,
-        Scaled(model="new", version="1", ready=1),
+        Scaled(model="new", version="1", ready=1, wanted=1),
         Scaled(model="none", version="", by="idle"),
     ]
 
@@ -371,6 +371,7 @@ def test_a_feed_forgets_when_it_ends_and_has_to_begin_again():
     assert (model.rate, model.p50_ms, model.requests) == (0.0, None, 2)
 
 
+@pytest.mark.alone
 def test_a_tick_of_100_models_costs_a_few_ms():
     """Of processor time, the best of ten: folding a second of their requests included; printed with -s.
 
