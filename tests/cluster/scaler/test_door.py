@@ -78,6 +78,7 @@ def test_health_is_told(channel):
         assert call(health_pb2.HealthCheckRequest(service=service), timeout=5).status == 1
 
 
+@pytest.mark.alone
 def test_a_question_costs_little(channel):
     with answering(Growing(10)) as port:
         keda = Keda(channel, at(port, everySeconds="1"), "cost")
