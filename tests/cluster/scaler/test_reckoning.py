@@ -72,6 +72,32 @@ def test_late_counts_are_no_idle_time():
         assert made.wanted > 0 or second < 30
 
 
+NONE = {"serverAddress": "http://x", "demand": "x", "least": "0", "idleSeconds": "20", "holdSeconds": "10"}
+
+
+def test_from_none_at_all_one_is_wanted_as_soon_as_somebody_asks():
+    made = Reckoning(read({"model": "m", "most": "9"} | NONE))
+    for second in range(60):
+        made.note(look(second, demand=0.0))
+    assert made.wanted == 0
+    for second in range(60, 80):
+        made.note(look(second, demand=50.0))
+    assert made.wanted == 1  # what one carries nobody has said yet
+
+
+def test_what_replicas_said_holds_while_there_are_none():
+    made = Reckoning(read({"model": "m", "most": "9", "target": "200"} | NONE))
+    for second in range(30):
+        made.note(look(second, demand=50.0, r0=point(second, carries=10.0)))
+    assert made.wanted > 4
+    for second in range(30, 120):
+        made.note(look(second, demand=0.0))
+    assert made.wanted == 0
+    for second in range(120, 150):
+        made.note(look(second, demand=50.0))
+    assert made.wanted > 4
+
+
 def test_nothing_to_do_wants_the_least():
     assert run(reckoning(least=2), [0.0] * 300)[-1] == 2
 

@@ -17,6 +17,9 @@ log = logging.getLogger("penstock.scaler")
 LEAST_WAIT = 0.02
 """Part of the target that a request may wait, however long it runs."""
 
+ENOUGH = 1e9
+"""Requests/s that nobody has."""
+
 
 class Reckoning:
     """Knows no clock but the looks', and opens nothing."""
@@ -39,6 +42,7 @@ class Reckoning:
         self._memory = Memory()
         self._ready: frozenset[str] = frozenset()
         self._lost: dict[str, float] = {}
+        self._target_s = self._carries = 0.0
 
     def note(self, look: Look) -> bool:
         """Whether something was decided. Raises Unavailable or UnknownModel where nothing can be."""
@@ -100,13 +104,12 @@ class Reckoning:
             raise UnknownModel(
                 f"no replica has a model {trigger.model!r}; metadata: model must name one of theirs"
             )
-        target = trigger.target_ms / 1e3 or now.target_s
+        target, carries = self._terms(now)
         if not target:
             raise Unavailable(
                 f"model {trigger.model!r} has no target to hold; give target (milliseconds) in the metadata, "
                 "or p99_ms under [target] in its model.toml"
             )
-        carries = trigger.carries or now.carries
         if not carries:
             raise Unavailable(
                 f"no replica says how many requests/s of {trigger.model!r} it carries "
@@ -125,6 +128,19 @@ class Reckoning:
             missed=min(missed, asked),
             asked=asked,
         )
+
+    def _terms(self, now: Standing) -> tuple[float, float]:
+        """Target (seconds) and what one replica carries; 0 where replicas answer and do not say.
+
+        While none answers, what was said last holds; before any has, one is enough, and it will say.
+        """
+        self._target_s = (
+            self.trigger.target_ms / 1e3 or now.target_s or (0.0 if now.ready else self._target_s)
+        )
+        self._carries = self.trigger.carries or now.carries or (0.0 if now.ready else self._carries)
+        if now.ready:
+            return self._target_s, self._carries
+        return self._target_s or 1.0, self._carries or ENOUGH
 
     def startup_s(self, now: Standing) -> float:
         """From the scaler's word to a replica's first answer, the autoscaler's own delay included."""
