@@ -43,3 +43,8 @@ def test_free_memory_is_that_of_the_container_where_it_is_less(monkeypatch):
     assert machine.free_memory() == 5
     monkeypatch.setattr(machine, "_cgroup", lambda: None)
     assert machine.free_memory() > 2**20
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 8), (2.0, 2), (1.5, 2), (0.1, 1), (64.0, 8)])
+def test_a_containers_time_is_so_many_cores(limit, expected):
+    assert machine.within(range(8), limit) == list(range(expected))

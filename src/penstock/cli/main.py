@@ -22,6 +22,8 @@ VERBS = {
     "profile": ("penstock.cli.profile", "Measure a version on this machine, over layouts and batch sizes."),
     "rollout": ("penstock.cli.rollout", "Bring a new version in by evidence, and take a bad one back."),
     "scale": ("penstock.cli.scale", "Show how many instances models have and should have, and why."),
+    "k8s": ("penstock.cli.k8s", "Write manifests for Kubernetes, KServe and KEDA."),
+    "scaler": ("penstock.cli.scaler", "Tell KEDA how many replicas the forecast wants."),
     "key": ("penstock.cli.key", "Make an API key, and the line for the settings that admits it."),
 }
 """Module and one line of help by verb; the module's ``command`` is the verb, or has verbs of its own."""

@@ -3,17 +3,28 @@
 import os
 import platform
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
+
+from penstock.core.cgroup import quota
 
 SHARE = 0.8
 """Of the memory that is free, for more processes of one model."""
 
 
 def cores() -> list[int]:
-    """Those that this process may use, where the system tells (macOS does not)."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    """Those that this process may use, where the system tells (macOS does not).
+
+    A container that may take less time than that of all of them has as many as it can keep busy; on which
+    they run is the system's to say.
+    """
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return within(usable or list(range(os.cpu_count() or 1)), quota())
+
+
+def within(usable: Sequence[int], limit: float | None) -> list[int]:
+    """As many as a limit in processors keeps busy, at least one. Pure."""
+    return list(usable) if limit is None else list(usable[: max(1, ceil(limit))])
 
 
 def resident(pid: int | str = "self") -> int:
@@ -73,8 +84,11 @@ def place(count: int, threads: int, cores: Sequence[int]) -> list[tuple[int, ...
 
 
 def pin(pid: int, cores: Sequence[int]) -> None:
-    """Move a process, with the threads that it has, to these cores; nothing where none are named."""
-    if not cores or not hasattr(os, "sched_setaffinity"):
+    """Move a process, with the threads that it has, to these cores; nothing where none are named.
+
+    Nor where time is what is limited: other containers would pin theirs to the same cores.
+    """
+    if not cores or quota() is not None or not hasattr(os, "sched_setaffinity"):
         return
     for task in Path(f"/proc/{pid}/task").glob("*"):
         try:

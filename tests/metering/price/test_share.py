@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.metering.price.share import mine, quota, share
+from penstock.core.cgroup import quota
+from penstock.metering.price.share import mine, share
 
 
 @pytest.mark.parametrize(
