@@ -38,7 +38,7 @@ def rates(series: Series) -> Rates:
 def rising(series: Series, burst: float, lead_s: float) -> float:
     """Without history: where the rate is after the lead time if it goes on rising as it does; at most twice it.
 
-    Two stretches of half the lead time are compared, and what two standard deviations explain is no rise.
+    Two stretches of half the lead time are compared; what two standard deviations explain is no rise.
     """
     width = round(min(max(lead_s / 2, SHORT), LONG))
     counts = series.seconds.last(2 * width)
