@@ -34,7 +34,7 @@ def momentary(past: History, at: Positions) -> Floats:
 def top(past: History, at: Positions) -> Floats:
     """As in the highest 30 s of ten minutes."""
     found = past.rate(at, MEAN)
-    for back in range(1, MINUTES_10, MEAN):
+    for back in range(MEAN, MINUTES_10, MEAN):
         np.maximum(found, past.rate(np.maximum(at - back, 0), MEAN), out=found)
     return past.log(found)
 

@@ -49,7 +49,7 @@ def history(series: Series, lead: int) -> History:
     means = np.zeros(0)
     if len(counts) >= MEAN:
         means = (sums[MEAN:] - sums[:-MEAN]) / (MEAN * FINE)
-    means = np.concatenate([sums[1:MEAN][: len(counts)] / FINE, means])
+    means = np.concatenate([sums[1:MEAN] / (FINE * np.arange(1, min(MEAN, len(sums)))), means])
     peaks = highest(means[1:], lead)
     recent = min(len(counts), DAY)
     mean = (sums[-1] - sums[-1 - recent]) / (recent * FINE) if recent else 0.0

@@ -46,7 +46,7 @@ def find(past: History, next_: Positions) -> Recurring | None:
     precision, base = _share(spiked[warned]), _share(spiked)
     asleep = past.rate(checked, MINUTES_5) <= 0
     expected = _second(level, checked)[asleep] > 0
-    woke = past.peaks[checked][asleep] > 0
+    woke = level[checked][asleep] > 0
     wakes = bool(_share(woke[expected]) >= TRUE)
     return Recurring(
         np.exp(_second(jump, next_)),
