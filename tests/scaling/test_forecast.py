@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.scaling.forecast import candidates, point
 from penstock.scaling.forecast.conformal import TAUS, USUAL, pinball, quantiles
 from penstock.scaling.forecast.fit import busy, choose, fit, horizon
-from penstock.scaling.forecast.history import highest, history, linked
+from penstock.scaling.forecast.history import highest, history
 from penstock.scaling.series import DAY
 from tests.scaling.stage import restored
 
@@ -88,12 +89,13 @@ def test_the_forecast_now_is_what_the_history_gives_at_its_last_moment():
     series = restored(counts)
     fitted = fit(series, 4)
     assert fitted is not None
-    past = linked(history(series, 4), 1.0)
-    past = type(past)(past.sums, past.peaks, past.lead, past.mean, fitted.least)
+    past = history(series, 4)
+    past = replace(past, least=fitted.least)
     last = np.array([past.count - 1])
     now = point.rates(series)
-    for method, whole in candidates.PLAIN.items():
-        assert point._point(fitted, method, series, now) == pytest.approx(whole(past, last)[0], rel=1e-5)
+    for method, rate in candidates.plain(past, last).items():
+        expected = past.log(rate)[0]
+        assert point._point(fitted, method, series, now) == pytest.approx(expected, rel=1e-5)
     from penstock.scaling.forecast import ridge
 
     assert fitted.weights is not None
