@@ -1,7 +1,8 @@
-"""Plots of scaling, as SVG files for the docs: the forecast with the instances, and violations against hours."""
+"""Plots of scaling, as SVG for the docs: the forecast with the instances, and violations against hours."""
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from math import ceil, log10
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def hours(rows: Sequence[Row], delay: float = 30.0) -> str:
         text(
             8,
             16,
-            f"requests over the target, %, against instance hours over the clairvoyant's; start-up {delay:g} s",
+            f"requests over the target, %, by instance hours over the clairvoyant's; start-up {delay:g} s",
         )
     ]
     x = 14.0
@@ -141,7 +142,8 @@ def ruled(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def mark(x: float, y: float, colour: str, path: str) -> str:
-    return f'<path transform="translate({x:.1f} {y:.1f})" d="{path}" fill="{colour}" fill-opacity=".85" stroke="#fff"/>'
+    where = f"translate({x:.1f} {y:.1f})"
+    return f'<path transform="{where}" d="{path}" fill="{colour}" fill-opacity=".85" stroke="#fff"/>'
 
 
 def drawn_line(points: Sequence[Pair], colour: str, width: float) -> str:
@@ -161,7 +163,7 @@ def thin(points: Sequence[Pair], most: int = 720) -> list[Pair]:
 def stairs(points: Sequence[Pair]) -> list[Pair]:
     """Corners of a line that is level but where it changes."""
     found = [points[0]]
-    for (_, before), (x, y) in zip(points, points[1:], strict=False):
+    for (_, before), (x, y) in pairwise(points):
         if y != before:
             found += [(x, before), (x, y)]
     return [*found, points[-1]]

@@ -1,4 +1,4 @@
-"""Whether the simulation can be believed: a real server of a known run time, in open loop, beside its prediction."""
+"""Whether the simulation can be believed: a real server of a known run time beside its prediction."""
 
 import asyncio
 import heapq

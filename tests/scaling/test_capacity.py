@@ -23,7 +23,7 @@ MODELS = {
 def late(
     seconds: list[float], spread: tuple[float, ...], rate: float, target_s: float, count: int = 20_000
 ) -> float:
-    """Share over the target: one instance that takes what is there, up to the largest batch, and never waits."""
+    """Share over the target: one instance takes what is there, up to the largest batch, and never waits."""
     rng = np.random.default_rng(1)
     arrivals = np.cumsum(rng.exponential(1 / rate, count)).tolist()
     noise = cycle(rng.permutation(np.repeat(spread, 50)).tolist())

@@ -127,7 +127,7 @@ def _outlook(seen: Seen, fit: Fit | None, terms: Terms, now: Rates, burst: float
 
 def _unforeseen(seen: Seen, fit: Fit, floor: Wish) -> str:
     return (
-        f"not reachable at a start-up of {seen.startup_s:.3g} s: foreseeing rises would take {fit.cost:.1f} times "
+        f"not reachable at a start-up of {seen.startup_s:.3g} s: foreseeing rises takes {fit.cost:.1f} times "
         f"the mean rate; holds a floor of {floor.instances}, for rates at which nine in ten requests came"
     )
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from penstock.scaling.forecast import candidates, recurring, ridge
 from penstock.scaling.forecast.conformal import ENOUGH, TAUS, USUAL, pinball, quantiles
-from penstock.scaling.forecast.history import MEAN, History, Positions, history, linked
+from penstock.scaling.forecast.history import History, Positions, history, linked
 from penstock.scaling.series import DAY, FINE, Floats, Series
 from penstock.scaling.types import Method
 

@@ -59,7 +59,7 @@ def history(series: Series, lead: int) -> History:
 
 
 def linked(past: History, part: float) -> History:
-    """The same with another rate added before logarithms: little, and changes count as factors; much, as such."""
+    """With another rate added before logarithms: if little, changes count as factors, if much as such."""
     return replace(past, least=max(part * past.mean, 1 / (MEAN * FINE)))
 
 
