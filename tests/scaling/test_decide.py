@@ -176,6 +176,17 @@ def test_a_fit_made_apart_is_the_one_that_the_decision_would_have_made():
     assert decide(look, apart, MANY)[0] == decide(look, memory, MANY)[0]
 
 
+def test_a_fit_is_made_anew_after_ten_minutes_or_for_another_start_up_time():
+    of = restored(np.random.default_rng(1).poisson(100, DAY))
+    memory = refit(seen(of, startup_s=30.0), Memory(), MANY)
+    assert not due(seen(of, startup_s=30.5), memory, MANY)
+    assert due(seen(of, startup_s=60.0), memory, MANY)
+    of.advance(of.seconds.open + 590)
+    assert not due(seen(of), memory, MANY)
+    of.advance(of.seconds.open + 10)
+    assert due(seen(of), memory, MANY)
+
+
 def test_misses_over_the_budget_make_the_forecast_more_careful():
     look, memory = seen(restored(np.random.default_rng(1).poisson(100, DAY))), Memory()
     first, memory = decide(look, memory, MANY)

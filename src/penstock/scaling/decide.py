@@ -90,7 +90,7 @@ def due(seen: Seen, memory: Memory, terms: Terms, /) -> bool:
 
 
 def refit(seen: Seen, memory: Memory, terms: Terms, /) -> Memory:
-    """With a fit of the history as it is now; only reads the series, so it may run in a thread on a copy."""
+    """With a fit of the history as it is now; only reads the series, so it may run in a thread."""
     lead = fitting.horizon(seen.startup_s, terms.tick_s)
     return Memory(fitting.fit(seen.series, lead), seen.now, memory.wishes, memory.feedback)
 

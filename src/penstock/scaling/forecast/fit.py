@@ -51,7 +51,8 @@ class Fit(Struct, frozen=True):
     """The rate at or under which nine in ten requests of that day came."""
 
     def stale(self, bucket: int, lead: int) -> bool:
-        return not 0 <= bucket - self.bucket < EVERY / FINE or lead != self.lead
+        """A start-up time that hovers between two buckets is no reason to fit at every tick."""
+        return not 0 <= bucket - self.bucket < EVERY / FINE or abs(lead - self.lead) > 1
 
 
 def horizon(startup_s: float, tick_s: float) -> int:
@@ -60,7 +61,7 @@ def horizon(startup_s: float, tick_s: float) -> int:
 
 
 def fit(series: Series, lead: int) -> Fit | None:
-    """None while there is too little history; only reads, so it may run in a thread on a copy."""
+    """None while there is too little history; only reads what is finished, so it may run in a thread."""
     whole = history(series, lead)
     newest = whole.count - 1 - lead
     begin = max(STEP * 2, newest - DAY)
