@@ -1,4 +1,4 @@
-"""Scaling: requests over the target and the instances that it took, ours beside other rules, on a made-up clock.
+"""Scaling: requests over the target and instance hours, ours beside other rules, on a made-up clock.
 
 Traces are made by seed; ``--trace`` adds recorded ones.
 A real server, loaded and measured, says whether the simulation can be believed.
@@ -107,14 +107,14 @@ def main() -> int:
         "--trace", type=Path, metavar="FILE", action="append", default=[], help="a recorded one too"
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots there")
-    parser.add_argument("--days", type=float, help="of each trace (7)")
+    parser.add_argument("--days", type=float, help="of each trace (4)")
     parser.add_argument(
         "--seed", type=int, default=REPORTED, help=f"of traces; {CHOSEN} is what was developed on"
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--no-real", action="store_true", help="without the real server")
     args = parser.parse_args()
-    days = args.days or (1.5 if args.quick else 7.0)
+    days = args.days or (1.5 if args.quick else 4.0)
     kept: dict[str, Kind] = {name: MADE[name][0] for name in (("daily", "on/off") if args.quick else MADE)}
     jobs: list[tuple[str, Path | None]] = [
         *((name, None) for name in kept),
@@ -134,7 +134,7 @@ def main() -> int:
         args.plots.mkdir(parents=True, exist_ok=True)
         scaling_plots.write(args.plots, rows, [drawn for _, _, drawn in found])
     title = (
-        f"scaling: {days:g} days at most of each trace (seed {args.seed}), at most {TARGET:g} s in the queue; "
+        f"scaling: up to {days:g} days of each trace (seed {args.seed}), at most {TARGET:g} s in the queue; "
         "hours count from the moment an instance begins to start"
     )
     return 0 if report([*rows, *scores, *real], [*aims(rows, scores), *wanted], args.json, title) else 1

@@ -1,4 +1,4 @@
-"""Other rules for the number of instances: fixed, Kubernetes' HPA, Ray Serve's, target tracking, hindsight."""
+"""Other rules for the number of instances: fixed, Kubernetes', Ray Serve's, target tracking, hindsight."""
 
 from collections import deque
 from math import ceil
@@ -153,7 +153,7 @@ class RayServe:
 class Tracking:
     """Target tracking as AWS does it: requests a minute of each instance against 0.7 of what it carries.
 
-    Out when three minutes in a row are over, in when fifteen are under nine tenths of it, and not again for 300 s.
+    Out when three minutes in a row are over; in when fifteen are under nine tenths of it, each 300 s.
     """
 
     OUT, IN, COOLDOWN = 3, 15, 300

@@ -148,7 +148,7 @@ def wander(count: int, rng: np.random.Generator, seconds: float, sigma: float) -
 
 
 def requests(rate: Floats, spread: float | Floats, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Counts whose variance is ``spread`` times their mean: Poisson, or Poisson of a gamma-distributed rate."""
+    """Counts whose variance is ``spread`` times their mean: Poisson of a rate that is gamma-distributed."""
     found = np.empty(len(rate) * STEPS, np.float32)
     over = np.broadcast_to(np.maximum(spread - 1, 0.0), rate.shape)
     for start in range(0, len(rate), DAY):
@@ -163,7 +163,7 @@ def requests(rate: Floats, spread: float | Floats, rng: np.random.Generator) -> 
 
 
 def read(path: Path, days: float, seed: int) -> Trace:
-    """By its header: ``timestamp,value``, ``start_s,rate_per_s,cv`` or ``arrival_s``; ValueError for others."""
+    """By its header: ``timestamp,value``, ``start_s,rate_per_s,cv`` or ``arrival_s``; else ValueError."""
     with path.open() as file:
         rows = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
     header, rows = rows[0], rows[1:]
@@ -182,7 +182,7 @@ def read(path: Path, days: float, seed: int) -> Trace:
         counts = requests(rate * MEAN / rate.mean(), spread, rng)
     else:
         raise ValueError(
-            f"{path} begins with {','.join(header)}; wants timestamp,value or start_s,rate_per_s,cv or arrival_s"
+            f"{path} has {','.join(header)}; wants timestamp,value or start_s,rate_per_s,cv or arrival_s"
         )
     return Trace(path.stem, kind(counts), counts)
 
@@ -200,7 +200,7 @@ def between(times: Floats, values: Floats, days: float) -> Floats:
 
 
 def kind(counts: NDArray[np.float32]) -> Kind:
-    """By how much the rate of a minute changes within two: smooth traffic by a fifth at most, nearly always."""
+    """By how much the rate of a minute changes within two: smooth is by a fifth at most, nearly always."""
     minutes = counts[: len(counts) // 600 * 600].reshape(-1, 600).sum(axis=1, dtype=np.float64) / 60
     level = minutes + 0.02 * minutes.mean()
     late = np.quantile(np.abs(np.log(level[2:] / level[:-2])), 0.95)

@@ -54,9 +54,8 @@ def capacity(
     known = [size for size in sizes if seconds[size] > 0]
     if not known:
         raise ValueError("no run time is known; a model is measured when it is loaded")
-    slow = _tail(spread)
-    noise = _variance(spread)
-    found = [_of(size, seconds[size], seconds[size] * slow, noise, target_s) for size in known]
+    usual, slow, noise = sum(spread) / len(spread), _tail(spread), _variance(spread)
+    found = [_of(size, seconds[size] * usual, seconds[size] * slow, noise, target_s) for size in known]
     best = max(found, key=lambda each: (each.alone, each.carries))
     return replace(best, carries=best.carries / rows, alone=best.alone / rows)
 
@@ -71,10 +70,13 @@ def _of(size: int, mean: float, slow: float, noise: float, target_s: float) -> C
 
 
 def _queued(carries: float, noise: float, size: int, wait: float) -> float:
-    """The rate of Poisson requests of which 1 % wait longer: ``staffing.late`` solved for the rate."""
+    """The rate of Poisson requests of which 1 % wait longer, by P(wait > T) ≈ exp(−2 (μ − λ) T / c²).
+
+    For one instance that is closer than the formula of ``staffing``, which is for many.
+    """
     if wait <= 0:
         return 0.0
-    return 2 * carries * carries * wait / (2 * carries * wait + (1 + noise * size) * log(1 / TAIL))
+    return max(0.0, carries - (1 + noise * size) * log(1 / TAIL) / (2 * wait))
 
 
 def _prompt(size: int, mean: float, slow: float, target_s: float) -> float:
@@ -95,8 +97,8 @@ def _tail(spread: Sequence[float]) -> float:
 
 def _variance(spread: Sequence[float]) -> float:
     """Squared coefficient of variation."""
-    mean = sum(spread) / len(spread) if spread else 1.0
-    return sum((each - mean) ** 2 for each in spread) / len(spread) / mean**2 if spread else 0.0
+    mean = sum(spread) / len(spread)
+    return sum((each - mean) ** 2 for each in spread) / len(spread) / mean**2
 
 
 # -- what really happened -------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def due(seen: Seen, memory: Memory, terms: Terms, /) -> bool:
 
 
 def refit(seen: Seen, memory: Memory, terms: Terms, /) -> Memory:
-    """With a fit of the history as it is now; only reads the series, so it may run in a thread on a copy."""
+    """With a fit of the history as it is now; only reads the series, so it may run in a thread."""
     lead = fitting.horizon(seen.startup_s, terms.tick_s)
     return Memory(fitting.fit(seen.series, lead), seen.now, memory.wishes, memory.feedback)
 
@@ -129,7 +129,7 @@ def _outlook(seen: Seen, fit: Fit | None, terms: Terms, now: Rates, burst: float
 
 def _unforeseen(seen: Seen, fit: Fit, floor: Wish) -> str:
     return (
-        f"not reachable at a start-up of {seen.startup_s:.3g} s: foreseeing rises would take {fit.cost:.1f} times "
+        f"not reachable at a start-up of {seen.startup_s:.3g} s: foreseeing rises takes {fit.cost:.1f} times "
         f"the mean rate; holds a floor of {floor.instances}, for rates at which nine in ten requests came"
     )
 

@@ -1,7 +1,5 @@
 """Point forecasts of the peak: what the rate is, was, became on other days, or a line through all of it."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from penstock.scaling.forecast.history import MEAN, History, Positions
@@ -21,26 +19,27 @@ def base(past: History, at: Positions) -> Floats:
     return past.log(past.rate(at, MINUTE))
 
 
-def persistence(past: History, at: Positions) -> Floats:
-    """As over the last minute."""
-    return base(past, at)
+def plain(past: History, at: Positions) -> dict[Method, Floats]:
+    """What needs no other day, as rates.
 
-
-def momentary(past: History, at: Positions) -> Floats:
-    """As over the last 30 s."""
-    return past.log(past.rate(at, MEAN))
-
-
-def top(past: History, at: Positions) -> Floats:
-    """As in the highest 30 s of ten minutes."""
-    found = past.rate(at, MEAN)
-    for back in range(1, MINUTES_10, MEAN):
-        np.maximum(found, past.rate(np.maximum(at - back, 0), MEAN), out=found)
-    return past.log(found)
+    As over the last minute, as over the last 30 s, as in the highest 30 s of ten minutes,
+    and as it goes on if it rises as over the last two minutes.
+    """
+    now, before = past.rate(at, MINUTE), past.rate(np.maximum(at - MINUTE, 0), MINUTE)
+    momentary = past.rate(at, MEAN)
+    top = momentary.copy()
+    for back in range(MEAN, MINUTES_10, MEAN):
+        np.maximum(top, past.mean_30[np.maximum(at - back, 0)], out=top)
+    return {
+        "persistence": now,
+        "momentary": momentary,
+        "highest": top,
+        "trend": onward(now, before, past.lead),
+    }
 
 
 def trend(past: History, at: Positions) -> Floats:
-    """As the rate goes on if it rises as over the last two minutes."""
+    """Logarithm of the last of them."""
     now, before = past.rate(at, MINUTE), past.rate(np.maximum(at - MINUTE, 0), MINUTE)
     return past.log(onward(now, before, past.lead))
 
@@ -84,11 +83,3 @@ def middle(rows: Floats) -> Floats:
     low = ordered[np.maximum(known - 1, 0) // 2, columns]
     high = ordered[np.minimum(known // 2, len(rows) - 1), columns]
     return np.where(known > 0, (low + high) / 2, 0.0)
-
-
-PLAIN: dict[Method, Callable[[History, Positions], Floats]] = {
-    "persistence": persistence,
-    "momentary": momentary,
-    "highest": top,
-    "trend": trend,
-}

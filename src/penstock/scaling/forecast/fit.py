@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from penstock.scaling.forecast import candidates, recurring, ridge
 from penstock.scaling.forecast.conformal import ENOUGH, TAUS, USUAL, pinball, quantiles
-from penstock.scaling.forecast.history import MEAN, History, Positions, history, linked
+from penstock.scaling.forecast.history import History, Positions, history, linked
 from penstock.scaling.series import DAY, FINE, Floats, Series
 from penstock.scaling.types import Method
 
@@ -15,8 +15,8 @@ EVERY = 600.0
 """Seconds between fits."""
 AHEAD = 90
 """Buckets that a fit looks ahead: those until the next one, and some more."""
-STEP = 3
-"""Buckets between the moments that are looked at."""
+STEP, LONG = 3, 6
+"""Buckets between the moments that are looked at, the second where there is half a day of them or more."""
 BETTER = 0.97
 """Loss over that of persistence under which another method is used."""
 LINKS = (0.02, 0.3, 2.0)
@@ -51,7 +51,8 @@ class Fit(Struct, frozen=True):
     """The rate at or under which nine in ten requests of that day came."""
 
     def stale(self, bucket: int, lead: int) -> bool:
-        return not 0 <= bucket - self.bucket < EVERY / FINE or lead != self.lead
+        """A start-up time that hovers between two buckets is no reason to fit at every tick."""
+        return not 0 <= bucket - self.bucket < EVERY / FINE or abs(lead - self.lead) > 1
 
 
 def horizon(startup_s: float, tick_s: float) -> int:
@@ -60,15 +61,17 @@ def horizon(startup_s: float, tick_s: float) -> int:
 
 
 def fit(series: Series, lead: int) -> Fit | None:
-    """None while there is too little history; only reads, so it may run in a thread on a copy."""
+    """None while there is too little history; only reads what is finished, so it may run in a thread."""
     whole = history(series, lead)
     newest = whole.count - 1 - lead
     begin = max(STEP * 2, newest - DAY)
-    at = np.arange(newest, begin, -STEP)[::-1].astype(np.int64)
+    step = LONG if newest - begin > HALF_DAY else STEP
+    at = np.arange(newest, begin, -step)[::-1].astype(np.int64)
     if len(at) < ENOUGH:
         return None
+    rates = candidates.plain(whole, at)
     past, tried = min(
-        ((past, _plain(past, at)) for past in (linked(whole, part) for part in LINKS)),
+        ((past, _plain(past, at, rates)) for past in (linked(whole, part) for part in LINKS)),
         key=lambda each: min(one.loss for one in each[1].values()),
     )
     if past.count > DAY + HALF_DAY:
@@ -92,7 +95,7 @@ def fit(series: Series, lead: int) -> Fit | None:
         recurring.find(past, next_),
         float(past.peaks[at].max()),
         tried[method].cost,
-        busy(past.rate(at, MEAN)),
+        busy(rates["momentary"]),
     )
 
 
@@ -101,7 +104,7 @@ def _train(past: History, end: int) -> Floats | None:
     last = end - past.lead
     if last < HALF_DAY:
         return None
-    at: Positions = np.arange(max(360, last - TRAIN), last, 2 * STEP, dtype=np.int64)
+    at: Positions = np.arange(max(360, last - TRAIN), last, 2 * LONG, dtype=np.int64)
     rows = ridge.features(past, at)
     return ridge.fit(rows, past.log(past.peaks[at]) - candidates.base(past, at))
 
@@ -115,15 +118,15 @@ class Tried(Struct, frozen=True):
     cost: float
 
 
-def _plain(past: History, at: Positions) -> dict[Method, Tried]:
-    return {name: _tried(past, at, method(past, at)) for name, method in candidates.PLAIN.items()}
+def _plain(past: History, at: Positions, rates: dict[Method, Floats]) -> dict[Method, Tried]:
+    return {name: _tried(past, at, past.log(rate)) for name, rate in rates.items()}
 
 
 def _tried(past: History, at: Positions, forecast: Floats) -> Tried:
     came = past.peaks[at]
     off = quantiles(past.log(came) - forecast)
     bound: Floats = np.minimum(np.exp(forecast + off[USUAL]) - past.least, came.max())
-    mean = max(float(past.rate(at, MEAN).mean()), past.least)
+    mean = max(float(past.mean_30[at].mean()), past.least)
     return Tried(off, pinball(came, bound, TAUS[USUAL]), float(bound.mean()) / mean)
 
 

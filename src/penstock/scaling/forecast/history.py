@@ -12,14 +12,16 @@ Positions = NDArray[np.int64]
 
 MEAN = 3
 """Buckets of the mean rate whose highest value is forecast: 30 s, so that one full second is no peak."""
-DAYS = 11
-"""Of history that is looked at: a week back from each of four days."""
+DAYS = 9
+"""Of history that is looked at: a week back from the last day, and some more."""
 
 
 class History(Struct, frozen=True):
     """Prefix sums, peaks, and the rate that is added to all others before their logarithm is taken."""
 
     sums: Floats
+    mean_30: Floats
+    """Mean rate of 30 s up to each bucket."""
     peaks: Floats
     """``peaks[k]``: the highest 30 s mean of ``lead`` buckets after k; shorter by ``lead`` than ``sums``."""
     lead: int
@@ -49,15 +51,15 @@ def history(series: Series, lead: int) -> History:
     means = np.zeros(0)
     if len(counts) >= MEAN:
         means = (sums[MEAN:] - sums[:-MEAN]) / (MEAN * FINE)
-    means = np.concatenate([sums[1:MEAN][: len(counts)] / FINE, means])
+    means = np.concatenate([sums[1:MEAN] / (FINE * np.arange(1, min(MEAN, len(sums)))), means])
     peaks = highest(means[1:], lead)
     recent = min(len(counts), DAY)
     mean = (sums[-1] - sums[-1 - recent]) / (recent * FINE) if recent else 0.0
-    return History(sums, peaks, lead, float(mean))
+    return History(sums, means, peaks, lead, float(mean))
 
 
 def linked(past: History, part: float) -> History:
-    """The same with another rate added before logarithms: little, and changes count as factors; much, as such."""
+    """With another rate added before logarithms: if little, changes count as factors, if much as such."""
     return replace(past, least=max(part * past.mean, 1 / (MEAN * FINE)))
 
 

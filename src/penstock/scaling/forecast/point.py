@@ -73,11 +73,9 @@ def _point(fit: Fit, method: Method, series: Series, now: Rates) -> float:
     if method == "momentary":
         return log(now.s30 + fit.least)
     if method == "highest":
-        counts = series.fine.last(MINUTES_10 + MEAN - 1)
-        if len(counts) < MEAN:
-            return base
-        top = float(np.convolve(counts, np.ones(MEAN), "valid").max()) / (MEAN * FINE)
-        return log(max(top, now.s30) + fit.least)
+        counts = series.fine.last(MINUTES_10)
+        parts = counts[len(counts) % MEAN :].reshape(-1, MEAN).sum(axis=1)
+        return log(max(float(parts.max(initial=0)) / (MEAN * FINE), now.s30) + fit.least)
     if method == "seasonal":
         return base + float(fit.ratios[row])
     if method == "ridge" and fit.weights is not None:

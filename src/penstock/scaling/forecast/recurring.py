@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from penstock.scaling.forecast.candidates import MINUTES_5
 from penstock.scaling.forecast.history import History, Positions, highest
-from penstock.scaling.series import DAY, Floats
+from penstock.scaling.series import DAY, FINE, Floats
 
 DAYS = 4
 """Days back that are looked at; two of them have to agree."""
@@ -41,15 +41,15 @@ def find(past: History, next_: Positions) -> Recurring | None:
     checked = np.arange(
         max(2 * DAY + WITHIN + MINUTES_5, len(past.peaks) - CHECKED), len(past.peaks), STEP, dtype=np.int64
     )
-    warned = _second(jump, checked) > np.log(JUMP)
-    spiked = _jumps(past, checked) > np.log(JUMP)
+    warned = _second(jump, checked) > JUMP
+    spiked = _jumps(past, checked) > JUMP
     precision, base = _share(spiked[warned]), _share(spiked)
     asleep = past.rate(checked, MINUTES_5) <= 0
     expected = _second(level, checked)[asleep] > 0
-    woke = past.peaks[checked][asleep] > 0
+    woke = level[checked][asleep] > 0
     wakes = bool(_share(woke[expected]) >= TRUE)
     return Recurring(
-        np.exp(_second(jump, next_)),
+        np.maximum(_second(jump, next_), 0.0),
         np.maximum(_second(level, next_), 0.0),
         precision >= TRUE and precision >= LIFT * base,
         precision,
@@ -62,14 +62,15 @@ def _share(flags: NDArray[np.bool_]) -> float:
 
 
 def _jumps(past: History, at: Positions) -> Floats:
-    return past.log(past.peaks[at]) - past.log(past.rate(at, MINUTES_5))
+    return (past.peaks[at] + past.least) / (past.rate(at, MINUTES_5) + past.least)
 
 
 def _widened(past: History) -> tuple[Floats, Floats]:
     """Jump and peak, the highest of a minute before and after each bucket; -inf at the ends."""
-    at: Positions = np.arange(len(past.peaks), dtype=np.int64)
-    jump = _jumps(past, at)
-    jump[:MINUTES_5] = 0.0
+    end = len(past.peaks)
+    jump = np.ones(end)
+    before = (past.sums[MINUTES_5 : end + 1] - past.sums[: end + 1 - MINUTES_5]) / (MINUTES_5 * FINE)
+    jump[MINUTES_5 - 1 :] = (past.peaks[MINUTES_5 - 1 :] + past.least) / (before + past.least)
     edge = np.full(WITHIN, -np.inf)
     return tuple(  # type: ignore[return-value]
         np.concatenate([edge, highest(values, 2 * WITHIN + 1), edge]) for values in (jump, past.peaks)
