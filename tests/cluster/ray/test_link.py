@@ -1,12 +1,15 @@
 """A cluster that cannot be joined says why, and what would be right."""
 
+import ctypes
 import logging
+import os
+import signal
 import socket
 import sys
 
 import pytest
 
-from penstock.cluster.ray.link import Link, explained, knock, load
+from penstock.cluster.ray.link import Link, explained, knock, load, stops_left_alone
 from penstock.cluster.ray.sentinel import Sentinel
 from penstock.core.errors import BadSetting
 from penstock.settings import load as settings
@@ -25,6 +28,20 @@ def test_ray_calls_nobody_and_leaves_our_log_alone(monkeypatch):
     own = logging.getLogger("ray")
     assert (own.handlers, own.propagate) == ([], True)
     assert (logging.getLogRecordFactory(), sys.excepthook) == (factory, hook)
+
+
+def test_stops_stay_ours_though_a_library_takes_them():
+    libc = ctypes.CDLL(None)
+    handler = signal.getsignal(signal.SIGTERM)
+    heard = []
+    signal.signal(signal.SIGTERM, lambda *_: heard.append("ours"))
+    try:
+        with stops_left_alone():
+            libc.signal(int(signal.SIGTERM), 1)  # SIG_IGN, behind Python's back
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == ["ours"]
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.mark.parametrize(("before", "usual"), [("", "6379, the head's"), ("ray://", "10001, the client")])

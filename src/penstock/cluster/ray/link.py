@@ -1,11 +1,14 @@
 """The connection to a Ray cluster, made and ended in a thread of its own."""
 
+import ctypes
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -42,6 +45,23 @@ def load() -> Any:
     own.propagate = True
     own.setLevel(logging.ERROR)  # it would warn that it was kept from setting signal handlers
     return ray
+
+
+@contextmanager
+def stops_left_alone() -> Iterator[None]:
+    """What SIGTERM and SIGINT do stays as it is, though libraries set handlers that Python does not know.
+
+    Ray's would print a stack for each, as if the process had crashed.
+    """
+    libc = ctypes.CDLL(None)
+    kept = {number: ctypes.create_string_buffer(256) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, action in kept.items():  # struct sigaction, which is smaller everywhere
+        libc.sigaction(int(number), None, action)
+    try:
+        yield
+    finally:
+        for number, action in kept.items():
+            libc.sigaction(int(number), action, None)
 
 
 class Link:
@@ -90,7 +110,8 @@ class Link:
             # Without it Ray ends our process when the head has not answered for a minute. A cluster that is
             # started here would inherit it, and its helpers never end.
             os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _FOREVER)
-        ray.init(self.address, **arguments)
+        with stops_left_alone():
+            ray.init(self.address, **arguments)
         if not self.address.startswith(CLIENT):
             self.node = ray.get_runtime_context().get_node_id()
         self.ray = ray
