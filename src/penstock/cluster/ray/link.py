@@ -91,7 +91,7 @@ class Link:
         self._thread.start()
         try:
             self.call(self._join).result(self._patience)
-        except TimeoutError:
+        except TimeoutError:  # the thread cannot be told to stop, and is a daemon
             raise BadSetting(
                 f"the Ray cluster at cluster.address, {self.address!r}, did not let us in within "
                 f"cluster.connect_s, {self._patience:g} s; is its head well?"
