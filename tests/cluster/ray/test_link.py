@@ -73,6 +73,14 @@ def test_what_ray_says_is_led_by_what_can_be_done(error, said):
     assert said in explained("auto", error)
 
 
+def test_a_cluster_that_may_want_a_token_is_told_of(monkeypatch):
+    refused = ConnectionError("Failed to connect to Ray cluster at 10.0.0.7:6379")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert "joined with RAY_AUTH_MODE=token" in explained("10.0.0.7:6379", refused)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert "RAY_AUTH_MODE" not in explained("10.0.0.7:6379", refused)
+
+
 @pytest.mark.parametrize("address", ["local", "auto", "10.0.0.7:6379", "ray://head:10001", "[::1]:6379"])
 def test_addresses_that_can_be(address):
     assert settings(None, {}, {"cluster.address": address}).cluster.address == address

@@ -17,6 +17,8 @@ from penstock.core import machine
 from penstock.core.errors import BadSetting, one_line
 
 CLIENT = "ray://"
+AUTH = "RAY_AUTH_MODE"
+"""Read by Ray; for an address that is named, it asks for no token by itself."""
 log = logging.getLogger("penstock.cluster")
 
 _FOREVER = str(10 * 365 * 24 * 3600)
@@ -169,4 +171,6 @@ def explained(address: str, error: BaseException) -> str:
         return f"{where} runs another Ray or Python than this server; they must be the same: {said}"
     if address == "auto" and isinstance(error, ConnectionError):
         return f"cluster.address is 'auto', and no Ray runs on this machine; start one, or name it: {said}"
+    if isinstance(error, ConnectionError) and not os.environ.get(AUTH):
+        said += f"; one that asks for a token is joined with {AUTH}=token and the token in ~/.ray/auth_token"
     return f"{where} cannot be joined: {said}"
