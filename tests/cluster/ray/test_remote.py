@@ -54,23 +54,29 @@ def process(session):
 
 
 def test_an_instance_goes_where_its_resources_are_and_its_files_come_through_the_store(house, west):
-    assert west.run(x())["y"].tolist() == [[1, 2, 3, 4]]
+    answer = west.run(x())
+    assert answer["y"].tolist() == [[1, 2, 3, 4]]
+    assert answer["where"][0, 3] == 0, "it sees GPUs that it has not asked for"
     (kept,) = house.cache("west").glob("*/model.py")
     assert (kept.parent / "beside.py").is_file()
     assert not house.cache("east").exists()
 
 
-def test_on_the_servers_own_node_files_are_read_where_they_are(opened, caplog):
+def test_on_the_servers_own_node_files_are_read_where_they_are_and_a_gpu_is_there_that_was_asked_for(
+    opened, caplog
+):
     caplog.set_level(logging.INFO)
-    session = opened(**{"node:__internal_head__": 0.001})
-    assert session.run(x())["y"].tolist() == [[1, 2, 3, 4]]
+    session = opened(**{"node:__internal_head__": 0.001, "GPU": 0.5})
+    answer = session.run(x())
+    assert answer["y"].tolist() == [[1, 2, 3, 4]]
+    assert answer["where"][0, 3] == 1
     assert "of files sent" not in caplog.text
 
 
 def test_large_requests_are_read_where_they_lie_though_they_are_a_batch(west):
     parts = [x(16, BIG // 64), x(16, BIG // 64)]
     answer = west.run(west.merge(parts))
-    assert answer["where"][0].tolist()[1:] == [1, 1]
+    assert answer["where"][0, 1:3].tolist() == [1, 1]
     assert np.array_equal(answer["y"], np.concatenate([part["x"] for part in parts]) + 1)
     assert not answer["y"].flags.owndata
     assert not answer["y"].flags.writeable
