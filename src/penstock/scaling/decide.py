@@ -29,6 +29,10 @@ class Memory(Struct, frozen=True):
     feedback: Feedback = Feedback()
 
 
+DEAR = 2.0
+"""Mean of the forecasts over the mean rate from which rises can not be foreseen: a floor is cheaper."""
+
+
 class Wish(Struct, frozen=True):
     """One reason for instances."""
 
@@ -43,6 +47,7 @@ class Outlook(Struct, frozen=True):
     rate: float
     method: Method
     wishes: tuple[Wish, ...]
+    note: str = ""
 
 
 def decide(seen: Seen, memory: Memory, terms: Terms, /) -> tuple[Decision, Memory]:
@@ -66,6 +71,7 @@ def decide(seen: Seen, memory: Memory, terms: Terms, /) -> tuple[Decision, Memor
         capacity=chosen.capacity,
         by=chosen.by,
         method=outlook.method,
+        note=outlook.note or (_vain(seen) if seen.now < feedback.futile else ""),
     )
     return decision, Memory(memory.fit, memory.fitted, wishes, feedback)
 
@@ -106,14 +112,30 @@ def _outlook(seen: Seen, fit: Fit | None, terms: Terms, now: Rates, burst: float
         wishes += [staffed(rate, "recurring") for rate in _recurring(fit, seen, now)]
     if not least and not seen.waiting and seen.now - seen.series.last > terms.idle_s:
         return Outlook(0.0, NONE, (Wish(0, 0.0, "idle"), *wishes[1:]))
-    rate, method = now.s60 * terms.headroom, NONE
-    if fit is not None and terms.ahead:
-        rate, method = point.forecast(fit, seen.series, now, level), fit.method
-    wishes += [staffed(rate, "forecast" if fit and terms.ahead else "reactive"), staffed(now.s30, "reactive")]
-    wishes += _queue(seen, now)
+    wishes += [staffed(now.s30, "reactive"), *_queue(seen, now)]
     if not least:
         wishes.append(Wish(1, seen.carries, "reactive"))
-    return Outlook(rate, method, tuple(wishes))
+    if fit is None or not terms.ahead:
+        rate = now.s60 * terms.headroom
+        return Outlook(rate, NONE, (staffed(rate, "reactive"), *wishes))
+    if fit.cost > DEAR:
+        floor = staffed(fit.busy, "floor")
+        return Outlook(fit.busy, fit.method, (floor, *wishes), _unforeseen(seen, fit, floor))
+    rate = point.forecast(fit, seen.series, now, level)
+    return Outlook(rate, fit.method, (staffed(rate, "forecast"), *wishes))
+
+
+def _unforeseen(seen: Seen, fit: Fit, floor: Wish) -> str:
+    return (
+        f"not reachable at a start-up of {seen.startup_s:.3g} s: foreseeing rises would take {fit.cost:.1f} times "
+        f"the mean rate; holds a floor of {floor.instances}, for rates at which nine in ten requests came"
+    )
+
+
+def _vain(seen: Seen) -> str:
+    return (
+        f"budget not reachable at a start-up of {seen.startup_s:.3g} s: a more careful forecast did not help"
+    )
 
 
 def _recurring(fit: Fit | None, seen: Seen, now: Rates) -> list[float]:

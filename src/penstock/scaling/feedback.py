@@ -11,6 +11,8 @@ RISE, FALL = 1800.0, 3600.0
 """Seconds at one level before it may be raised, or lowered."""
 NEAR, FAR = 0.8, 0.5
 """Of the budget: over the first the level is raised, under the second lowered."""
+HELPED = 0.8
+"""Share that missed over what missed before, under which a raise was worth it."""
 TRIED = 2
 """Raises in vain after which no level helps."""
 REST = 6 * 3600.0
@@ -70,7 +72,7 @@ def follow(state: Feedback, now: float, missed: float, asked: float, budget: flo
 def _raised(state: Feedback, now: float, here: float) -> Feedback:
     if now < state.futile:
         return state
-    vain = state.vain + 1 if here >= state.before else 0
+    vain = state.vain + 1 if here >= HELPED * state.before else 0
     if vain >= TRIED or state.level == len(TAUS) - 1:
         # Anti-windup: a level that does not help only costs.
         return _moved(state, now, USUAL, before=1.0, vain=0, futile=now + REST)

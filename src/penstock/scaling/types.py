@@ -10,7 +10,7 @@ By: TypeAlias = Literal[
     "forecast", "recurring", "reactive", "queue", "schedule", "floor", "hold", "idle", "limit"
 ]
 """What decided."""
-Method: TypeAlias = Literal["none", "persistence", "momentary", "highest", "ridge", "seasonal"]
+Method: TypeAlias = Literal["none", "persistence", "momentary", "highest", "trend", "ridge", "seasonal"]
 """What forecast."""
 
 

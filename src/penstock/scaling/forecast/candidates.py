@@ -39,6 +39,19 @@ def top(past: History, at: Positions) -> Floats:
     return past.log(found)
 
 
+def trend(past: History, at: Positions) -> Floats:
+    """As the rate goes on if it rises as over the last two minutes."""
+    now, before = past.rate(at, MINUTE), past.rate(np.maximum(at - MINUTE, 0), MINUTE)
+    return past.log(onward(now, before, past.lead))
+
+
+def onward(now: Floats, before: Floats, lead: int) -> Floats:
+    """From the means of a minute and of the one before: their middles are half a minute and more ago."""
+    slope = (now - before) / MINUTE
+    found: Floats = np.maximum(now + slope * (MINUTE / 2) + np.maximum(slope, 0.0) * lead, 0.0)
+    return found
+
+
 def rise(past: History, at: Positions, days: int) -> Floats:
     """Logarithm of the peak over the minute before it so many days earlier; nan where that is not known."""
     then = at - days * DAY
@@ -77,4 +90,5 @@ PLAIN: dict[Method, Callable[[History, Positions], Floats]] = {
     "persistence": persistence,
     "momentary": momentary,
     "highest": top,
+    "trend": trend,
 }

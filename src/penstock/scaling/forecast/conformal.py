@@ -21,7 +21,7 @@ def quantiles(residuals: Floats) -> Floats:
     return ordered[[min(count, ceil((count + 1) * tau)) - 1 for tau in TAUS]]
 
 
-def pinball(residuals: Floats, quantile: float, tau: float) -> float:
+def pinball(came: Floats, quantile: Floats, tau: float) -> float:
     """Mean loss of a quantile: ``tau`` for each unit missed, ``1 - tau`` for each unit too much."""
-    over = residuals - quantile
+    over = came - quantile
     return float(np.maximum(tau * over, (tau - 1) * over).mean())

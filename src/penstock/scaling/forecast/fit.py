@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from penstock.scaling.forecast import candidates, recurring, ridge
 from penstock.scaling.forecast.conformal import ENOUGH, TAUS, USUAL, pinball, quantiles
-from penstock.scaling.forecast.history import History, Positions, history
+from penstock.scaling.forecast.history import MEAN, History, Positions, history, linked
 from penstock.scaling.series import DAY, FINE, Floats, Series
 from penstock.scaling.types import Method
 
@@ -19,6 +19,10 @@ STEP = 3
 """Buckets between the moments that are looked at."""
 BETTER = 0.97
 """Loss over that of persistence under which another method is used."""
+LINKS = (0.02, 0.3, 2.0)
+"""Parts of the day's mean rate that are added before logarithms are taken; the best is used."""
+MANY = 0.9
+"""Share of requests whose rate a floor is made for."""
 TRAIN = 3 * DAY
 HALF_DAY = DAY // 2
 
@@ -32,13 +36,19 @@ class Fit(Struct, frozen=True):
     least: float
     method: Method
     off: Floats
-    """Logarithm of what came over what was forecast, at each of ``TAUS``."""
+    """Logarithm of what came over what was forecast: at each of ``TAUS``."""
     persistent: Floats
     """The same of persistence."""
     ratios: Floats
     lags: Floats
     weights: Floats | None
     recurring: recurring.Recurring | None
+    top: float
+    """The highest rate of the last day."""
+    cost: float
+    """Mean of what would have been forecast on that day over the mean of what came."""
+    busy: float
+    """The rate at or under which nine in ten requests of that day came."""
 
     def stale(self, bucket: int, lead: int) -> bool:
         return not 0 <= bucket - self.bucket < EVERY / FINE or lead != self.lead
@@ -51,32 +61,38 @@ def horizon(startup_s: float, tick_s: float) -> int:
 
 def fit(series: Series, lead: int) -> Fit | None:
     """None while there is too little history; only reads, so it may run in a thread on a copy."""
-    past = history(series, lead)
-    newest = past.count - 1 - lead
+    whole = history(series, lead)
+    newest = whole.count - 1 - lead
     begin = max(STEP * 2, newest - DAY)
     at = np.arange(newest, begin, -STEP)[::-1].astype(np.int64)
     if len(at) < ENOUGH:
         return None
-    came = past.log(past.peaks[at])
-    next_ = np.arange(past.count - 1, past.count - 1 + AHEAD, dtype=np.int64)
-    forecasts = {name: method(past, at) for name, method in candidates.PLAIN.items()}
+    past, tried = min(
+        ((past, _plain(past, at)) for past in (linked(whole, part) for part in LINKS)),
+        key=lambda each: min(one.loss for one in each[1].values()),
+    )
     if past.count > DAY + HALF_DAY:
-        forecasts["seasonal"] = candidates.seasonal(past, at)
+        tried["seasonal"] = _tried(past, at, candidates.seasonal(past, at))
     weights = _train(past, int(at[0]))
     if weights is not None:
-        forecasts["ridge"] = candidates.base(past, at) + ridge.features(past, at) @ weights
-    method, off, persistent = choose(came, forecasts)
+        line = candidates.base(past, at) + ridge.features(past, at) @ weights
+        tried["ridge"] = _tried(past, at, line)
+    method = choose({name: one.loss for name, one in tried.items()})
+    next_ = np.arange(past.count - 1, past.count - 1 + AHEAD, dtype=np.int64)
     return Fit(
         series.fine.open,
         lead,
         past.least,
         method,
-        off,
-        persistent,
+        tried[method].off,
+        tried["persistence"].off,
         candidates.ratio(past, next_),
         np.stack(ridge.lags(past, next_), axis=1),
         weights,
         recurring.find(past, next_),
+        float(past.peaks[at].max()),
+        tried[method].cost,
+        busy(past.rate(at, MEAN)),
     )
 
 
@@ -90,14 +106,35 @@ def _train(past: History, end: int) -> Floats | None:
     return ridge.fit(rows, past.log(past.peaks[at]) - candidates.base(past, at))
 
 
-def choose(came: Floats, forecasts: dict[Method, Floats]) -> tuple[Method, Floats, Floats]:
-    """The method of the least loss if it is clearly better than persistence, and how far both were off."""
-    residuals = {name: came - forecast for name, forecast in forecasts.items()}
-    offs = {name: quantiles(residual) for name, residual in residuals.items()}
-    losses = {
-        name: pinball(residual, float(offs[name][USUAL]), TAUS[USUAL]) for name, residual in residuals.items()
-    }
+class Tried(Struct, frozen=True):
+    """A method on the last day."""
+
+    off: Floats
+    loss: float
+    """Pinball loss of the usual quantile, in requests/s."""
+    cost: float
+
+
+def _plain(past: History, at: Positions) -> dict[Method, Tried]:
+    return {name: _tried(past, at, method(past, at)) for name, method in candidates.PLAIN.items()}
+
+
+def _tried(past: History, at: Positions, forecast: Floats) -> Tried:
+    came = past.peaks[at]
+    off = quantiles(past.log(came) - forecast)
+    bound: Floats = np.minimum(np.exp(forecast + off[USUAL]) - past.least, came.max())
+    mean = max(float(past.rate(at, MEAN).mean()), past.least)
+    return Tried(off, pinball(came, bound, TAUS[USUAL]), float(bound.mean()) / mean)
+
+
+def busy(rates: Floats) -> float:
+    """Weighed by the rates themselves, that is by request."""
+    ordered = np.sort(rates)
+    sums = np.cumsum(ordered)
+    return float(ordered[min(int(np.searchsorted(sums, MANY * sums[-1])), len(ordered) - 1)])
+
+
+def choose(losses: dict[Method, float]) -> Method:
+    """The method of the least loss if that is clearly less than persistence's."""
     best = min(losses, key=lambda name: losses[name])
-    if losses[best] >= BETTER * losses["persistence"]:
-        best = "persistence"
-    return best, offs[best], offs["persistence"]
+    return best if losses[best] < BETTER * losses["persistence"] else "persistence"

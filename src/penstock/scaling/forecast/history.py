@@ -2,6 +2,7 @@
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from penstock.scaling.series import DAY, FINE, Floats, Series
@@ -22,7 +23,9 @@ class History(Struct, frozen=True):
     peaks: Floats
     """``peaks[k]``: the highest 30 s mean of ``lead`` buckets after k; shorter by ``lead`` than ``sums``."""
     lead: int
-    least: float
+    mean: float
+    """Of the last day."""
+    least: float = 1.0
 
     @property
     def count(self) -> int:
@@ -50,7 +53,12 @@ def history(series: Series, lead: int) -> History:
     peaks = highest(means[1:], lead)
     recent = min(len(counts), DAY)
     mean = (sums[-1] - sums[-1 - recent]) / (recent * FINE) if recent else 0.0
-    return History(sums, peaks, lead, max(0.02 * float(mean), 1 / (MEAN * FINE)))
+    return History(sums, peaks, lead, float(mean))
+
+
+def linked(past: History, part: float) -> History:
+    """The same with another rate added before logarithms: little, and changes count as factors; much, as such."""
+    return replace(past, least=max(part * past.mean, 1 / (MEAN * FINE)))
 
 
 def highest(values: Floats, span: int) -> Floats:

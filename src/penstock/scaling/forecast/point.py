@@ -6,16 +6,18 @@ import numpy as np
 from msgspec import Struct
 
 from penstock.scaling.forecast import ridge
-from penstock.scaling.forecast.candidates import MINUTES_10
+from penstock.scaling.forecast.candidates import MINUTES_10, onward
 from penstock.scaling.forecast.fit import Fit
 from penstock.scaling.forecast.history import MEAN
-from penstock.scaling.series import FINE, Series
+from penstock.scaling.series import FINE, Floats, Series
 from penstock.scaling.types import Method
 
 HOUR = 3600
 """Seconds."""
-MOST = 5.0
-"""Logarithm of the most that a peak may be over the rate now."""
+ABOVE = 1.15
+"""Most that a peak may be over the highest rate of the last day and now."""
+BIG = 50.0
+"""Logarithm that no rate reaches."""
 
 
 class Rates(Struct, frozen=True):
@@ -33,8 +35,19 @@ def rates(series: Series) -> Rates:
 
 def forecast(fit: Fit, series: Series, now: Rates, level: int) -> float:
     """At the quantile ``TAUS[level]``."""
-    point, off = _point(fit, fit.method, series, now), float(fit.off[level])
-    return max(0.0, exp(min(point + off, log(now.s60 + fit.least) + MOST)) - fit.least)
+    return _at(fit, fit.method, fit.off, series, now, level)
+
+
+def persistent(fit: Fit, series: Series, now: Rates, level: int) -> float:
+    """The same by persistence alone, which others are held against."""
+    return _at(fit, "persistence", fit.persistent, series, now, level)
+
+
+def _at(fit: Fit, method: Method, off: Floats, series: Series, now: Rates, level: int) -> float:
+    point, more = _point(fit, method, series, now), float(off[level])
+    # A rate that the last day never saw is not expected, but for what a rise that goes on now may bring.
+    most = ABOVE * max(fit.top, now.s30, now.s60)
+    return max(0.0, min(exp(min(point + more, BIG)) - fit.least, most))
 
 
 def _point(fit: Fit, method: Method, series: Series, now: Rates) -> float:
@@ -53,6 +66,12 @@ def _point(fit: Fit, method: Method, series: Series, now: Rates) -> float:
     if method == "ridge" and fit.weights is not None:
         spans = (now.s30, now.s300, series.rate(900), series.rate(HOUR))
         own = [np.array([log(rate + fit.least) - base]) for rate in spans]
+        own.append(np.array([_trend(fit, series, now) - base]))
         other = [fit.lags[row : row + 1, column] for column in range(fit.lags.shape[1])]
         return base + float((ridge.assemble(own, other, np.array([base])) @ fit.weights)[0])
-    return base
+    return _trend(fit, series, now) if method == "trend" else base
+
+
+def _trend(fit: Fit, series: Series, now: Rates) -> float:
+    before = max(0.0, 2 * series.rate(120) - now.s60)
+    return log(float(onward(np.array(now.s60), np.array(before), fit.lead)) + fit.least)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from penstock.scaling.forecast.candidates import HOUR, MINUTES_5, MINUTES_15, base, rise
+from penstock.scaling.forecast.candidates import HOUR, MINUTES_5, MINUTES_15, base, rise, trend
 from penstock.scaling.forecast.history import MEAN, History, Positions
 from penstock.scaling.series import DAY, Floats
 
@@ -10,6 +10,7 @@ BACK = (1, 2, 7)
 """Days."""
 PENALTY = 2.0
 SPANS = (MEAN, MINUTES_5, MINUTES_15, HOUR)
+"""Buckets; the trend comes after them."""
 LIMIT = 3.0
 """Of a feature: more than twentyfold is an outlier."""
 
@@ -17,7 +18,8 @@ LIMIT = 3.0
 def features(past: History, at: Positions) -> Floats:
     """A row for each position."""
     now = base(past, at)
-    return assemble([past.log(past.rate(at, span)) - now for span in SPANS], lags(past, at), now)
+    own = [past.log(past.rate(at, span)) - now for span in SPANS] + [trend(past, at) - now]
+    return assemble(own, lags(past, at), now)
 
 
 def lags(past: History, at: Positions) -> list[Floats]:
