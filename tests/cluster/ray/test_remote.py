@@ -3,7 +3,7 @@
 import logging
 import os
 import select
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -116,6 +116,16 @@ def test_what_no_node_has_is_waited_for_and_ray_hears_of_the_demand(house, opene
     assert "instances.start_s, 4 s" in str(told.value)
     assert "net-1-0 waits for a node" in caplog.text
     until(lambda: not demanded(house.address), "the end of the demand")
+
+
+def test_who_waits_for_a_node_can_be_let_go_of(cluster, file):
+    begun = Future()
+    net = ModelSpec(name="net", engine="python", instances=Instances(resources={"north": 1}, threads=1))
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(cluster.open, "python", net, file, "1", "net-1-0", begun.set_result)
+        begun.result(20).kill()
+        with pytest.raises(LoadFailed, match="the actor that loads it ended"):
+            waits.result(20)
 
 
 def demanded(address):

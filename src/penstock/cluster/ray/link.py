@@ -89,19 +89,26 @@ class Link:
             return
         log.info("joining the Ray cluster: %s", self.address)
         knock(self.address, self._patience)
-        self._thread = Thread(target=self._work, name="ray", daemon=True)
+        self._thread = Thread(target=self._work, args=(self._jobs,), name="ray", daemon=True)
         self._thread.start()
         try:
             self.call(self._join).result(self._patience)
-        except TimeoutError:  # the thread cannot be told to stop, and is a daemon
+        except TimeoutError:
+            self._give_up()
             raise BadSetting(
                 f"the Ray cluster at cluster.address, {self.address!r}, did not let us in within "
                 f"cluster.connect_s, {self._patience:g} s; is its head well?"
             ) from None
-        except BadSetting:
-            raise
         except BaseException as error:
+            self._give_up()
+            if isinstance(error, BadSetting):
+                raise
             raise BadSetting(explained(self.address, error)) from error
+
+    def _give_up(self) -> None:
+        """The thread ends when it can: nobody can tell Ray to stop what it does in it."""
+        self._jobs.put(None)
+        self._jobs, self._thread = SimpleQueue(), None
 
     def _join(self) -> None:
         ray = load()
@@ -131,21 +138,21 @@ class Link:
         self._jobs.put(doing)
         return done
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    def _work(self, jobs: "SimpleQueue[Callable[[], object] | None]") -> None:
+        while (job := jobs.get()) is not None:
             job()
 
     def close(self) -> None:
         """Every instance that is left ends; blocks for some seconds at most."""
         if self._thread is None:
             return
-        if self.ray is not None:
-            try:
-                self.call(self.ray.shutdown).result(_ENDING)
-            except TimeoutError:
-                return
+        try:
+            self.call(self.ray.shutdown).result(_ENDING)
+        except TimeoutError:  # its head is gone
+            return
         self._jobs.put(None)
         self._thread.join(_ENDING)
+        self._thread = None
 
 
 def knock(address: str, patience: float) -> None:

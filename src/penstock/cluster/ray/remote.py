@@ -236,7 +236,7 @@ class Remote:
                 laden = self._link.ray.put(laden)  # which is sent in chunks; messages are not
             return actor.run.remote(laden, outputs)
         except Exception as error:
-            raise _lost(error) from error
+            raise self._told(error) from error
 
     def _answer(self, reference: Any, until: float | None = None) -> Any:
         """What an actor says; raises InstanceLost when it cannot say any more, and its errors."""
@@ -247,10 +247,17 @@ class Remote:
             limit = self._spec.instances.start_s
             raise LoadFailed(f"it was not loaded after instances.start_s, {limit:.0f} s") from None
         except Exception as error:
-            raise _lost(error) from error
+            raise self._told(error) from error
         if isinstance(answer, Refused):
             raise error_of(answer)
         return answer
+
+    def _told(self, error: Exception) -> Exception:
+        """What a call came to: a full store, or what cannot be sent, says nothing against the actor."""
+        known = self._link.ray.exceptions
+        if isinstance(error, known.RayTaskError | known.ObjectStoreFullError | TypeError | ValueError):
+            return RuntimeError(f"Ray cannot carry the batch: {one_line(error)}")
+        return _lost(error)
 
     def spent(self) -> tuple[float, float]:
         """Median seconds of the last runs, and of their way there and back; zeros before the first."""
