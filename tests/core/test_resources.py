@@ -4,6 +4,9 @@ import pytest
 
 from penstock.core import resources
 from penstock.core.errors import BadSetting
+from penstock.core.spec import ModelSpec
+from penstock.repository.spec import read_spec
+from penstock.settings import load
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,11 @@ def test_threads_are_those_named_else_the_whole_cores():
 def test_words_leave_out_what_ray_keeps_for_itself():
     whole = {"CPU": 2.0, "memory": 3 * 2.0**30, "node:10.0.0.7": 1.0, "object_store_memory": 5.0}
     assert resources.words(whole) == "{CPU: 2, memory: 3 GiB}"
+
+
+def test_a_models_settings_are_checked_where_they_are_read(tmp_path):
+    (tmp_path / "model.toml").write_text("[instances]\nresources = { cpu = 2 }\n")
+    with pytest.raises(BadSetting, match=r"model\.toml: instances\.resources: no resource 'cpu'"):
+        read_spec(tmp_path, ModelSpec())
+    with pytest.raises(BadSetting, match=r"model\.instances\.resources: no resource 'cpu'"):
+        load(None, {"PENSTOCK_MODEL_INSTANCES_RESOURCES": "{ cpu = 2 }"}, {})

@@ -21,7 +21,7 @@ from .beside import ONE, PAUSE
 
 class Answer(TypedDict):
     y: Annotated[FP32, -1, -1]
-    where: Annotated[INT64, -1, 3]
+    where: Annotated[INT64, -1, 4]
 
 
 def mapped(array):
@@ -37,7 +37,9 @@ def mapped(array):
 class Net:
     def predict(self, x: Annotated[FP32, -1, -1]) -> Answer:
         time.sleep(PAUSE)
-        where = [os.getpid(), mapped(x), x.base is not None]
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = -1 if seen is None else len(seen.split(",")) if seen else 0
+        where = [os.getpid(), mapped(x), x.base is not None, gpus]
         return {"y": x + np.float32(ONE), "where": np.tile(np.array(where, np.int64), (len(x), 1))}
 """
 
@@ -57,7 +59,7 @@ class House:
         from ray.cluster_utils import Cluster
 
         self.folder = folder
-        head = {"num_cpus": 2, "include_dashboard": False, "temp_dir": str(folder)}
+        head = {"num_cpus": 2, "num_gpus": 1, "include_dashboard": False, "temp_dir": str(folder)}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = {}
         for name in ("east", "west"):

@@ -1,12 +1,15 @@
 """A cluster that cannot be joined says why, and what would be right."""
 
+import ctypes
 import logging
+import os
+import signal
 import socket
 import sys
 
 import pytest
 
-from penstock.cluster.ray.link import Link, explained, knock, load
+from penstock.cluster.ray.link import Link, explained, knock, load, stops_left_alone
 from penstock.cluster.ray.sentinel import Sentinel
 from penstock.core.errors import BadSetting
 from penstock.settings import load as settings
@@ -27,6 +30,20 @@ def test_ray_calls_nobody_and_leaves_our_log_alone(monkeypatch):
     assert (logging.getLogRecordFactory(), sys.excepthook) == (factory, hook)
 
 
+def test_stops_stay_ours_though_a_library_takes_them():
+    libc = ctypes.CDLL(None)
+    handler = signal.getsignal(signal.SIGTERM)
+    heard = []
+    signal.signal(signal.SIGTERM, lambda *_: heard.append("ours"))
+    try:
+        with stops_left_alone():
+            libc.signal(int(signal.SIGTERM), 1)  # SIG_IGN, behind Python's back
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == ["ours"]
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
 @pytest.mark.parametrize(("before", "usual"), [("", "6379, the head's"), ("ray://", "10001, the client")])
 def test_where_nobody_listens_it_says_so_at_once(before, usual):
     with socket.socket() as free:
@@ -42,6 +59,7 @@ def test_who_listens_and_is_no_ray_is_waited_for_no_longer_than_that():
         link = Link(f"127.0.0.1:{mute.getsockname()[1]}", 0.5)
         with pytest.raises(BadSetting, match=r"did not let us in within cluster\.connect_s, 0\.5 s"):
             link.open()
+        link.close()  # has nothing to wait for
 
 
 @pytest.mark.parametrize(
@@ -54,6 +72,14 @@ def test_who_listens_and_is_no_ray_is_waited_for_no_longer_than_that():
 )
 def test_what_ray_says_is_led_by_what_can_be_done(error, said):
     assert said in explained("auto", error)
+
+
+def test_a_cluster_that_may_want_a_token_is_told_of(monkeypatch):
+    refused = ConnectionError("Failed to connect to Ray cluster at 10.0.0.7:6379")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert "joined with RAY_AUTH_MODE=token" in explained("10.0.0.7:6379", refused)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert "RAY_AUTH_MODE" not in explained("10.0.0.7:6379", refused)
 
 
 @pytest.mark.parametrize("address", ["local", "auto", "10.0.0.7:6379", "ray://head:10001", "[::1]:6379"])

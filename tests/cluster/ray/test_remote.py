@@ -1,8 +1,9 @@
 """An instance on a node: where it goes, what it is sent, how it ends and comes back."""
 
+import logging
 import os
 import select
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from tests.cluster.ray.conftest import ended, write_net
 from tests.e2e.process import until
 
 BIG = 1 << 20
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +54,29 @@ def process(session):
 
 
 def test_an_instance_goes_where_its_resources_are_and_its_files_come_through_the_store(house, west):
-    assert west.run(x())["y"].tolist() == [[1, 2, 3, 4]]
+    answer = west.run(x())
+    assert answer["y"].tolist() == [[1, 2, 3, 4]]
+    assert answer["where"][0, 3] == 0, "it sees GPUs that it has not asked for"
     (kept,) = house.cache("west").glob("*/model.py")
     assert (kept.parent / "beside.py").is_file()
     assert not house.cache("east").exists()
 
 
-def test_on_the_servers_own_node_files_are_read_where_they_are(house, opened):
-    session = opened(**{f"node:{house.cluster.head_node.node_ip_address}": 0.001, "CPU": 2})
-    assert session.run(x())["y"].tolist() == [[1, 2, 3, 4]]
+def test_on_the_servers_own_node_files_are_read_where_they_are_and_a_gpu_is_there_that_was_asked_for(
+    opened, caplog
+):
+    caplog.set_level(logging.INFO)
+    session = opened(**{"node:__internal_head__": 0.001, "GPU": 0.5})
+    answer = session.run(x())
+    assert answer["y"].tolist() == [[1, 2, 3, 4]]
+    assert answer["where"][0, 3] == 1
+    assert "of files sent" not in caplog.text
 
 
 def test_large_requests_are_read_where_they_lie_though_they_are_a_batch(west):
     parts = [x(16, BIG // 64), x(16, BIG // 64)]
     answer = west.run(west.merge(parts))
-    assert answer["where"][0].tolist()[1:] == [1, 1]
+    assert answer["where"][0, 1:3].tolist() == [1, 1]
     assert np.array_equal(answer["y"], np.concatenate([part["x"] for part in parts]) + 1)
     assert not answer["y"].flags.owndata
     assert not answer["y"].flags.writeable
@@ -96,15 +107,25 @@ def test_an_actor_is_ended_comes_back_and_leaves_nothing_when_it_is_closed(house
 def test_what_no_node_has_is_waited_for_and_ray_hears_of_the_demand(house, opened, monkeypatch, caplog):
     monkeypatch.setattr("penstock.cluster.ray.remote._FIRST_WORD", 0.5)
     with ThreadPoolExecutor(1) as pool:
-        waits = pool.submit(opened, start=5.0, north=2)
+        waits = pool.submit(opened, start=4.0, north=2)
         until(lambda: {"CPU": 1, "north": 2} in demanded(house.address), "the demand")
         with pytest.raises(
             LoadFailed, match=r"waits for a node with \{CPU: 1, north: 2\}: the cluster's"
         ) as told:
             waits.result()
-    assert "instances.start_s, 5 s" in str(told.value)
+    assert "instances.start_s, 4 s" in str(told.value)
     assert "net-1-0 waits for a node" in caplog.text
     until(lambda: not demanded(house.address), "the end of the demand")
+
+
+def test_who_waits_for_a_node_can_be_let_go_of(cluster, file):
+    begun = Future()
+    net = ModelSpec(name="net", engine="python", instances=Instances(resources={"north": 1}, threads=1))
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(cluster.open, "python", net, file, "1", "net-1-0", begun.set_result)
+        begun.result(20).kill()
+        with pytest.raises(LoadFailed, match="the actor that loads it ended"):
+            waits.result(20)
 
 
 def demanded(address):

@@ -1,6 +1,8 @@
 """Ray Serve's controller gets as many replicas from our forecaster as the requests need that are to come."""
 
 import math
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -132,6 +134,15 @@ def test_arguments_that_cannot_be_are_refused(terms, said):
     assert said in str(told.value)
 
 
+def test_counts_that_come_in_lumps_are_no_bursts():
+    served = Deployment(policy(), counting=True)
+    for at in range(300):
+        came = 500.0 if at % 10 == 0 else 0.0
+        served.second(came)
+    assert served.state[STATE].series.rate(60) == pytest.approx(50.0, rel=0.02)
+    assert served.state[STATE].decision.burst == pytest.approx(1.0, abs=0.3)
+
+
 def test_it_can_be_named_in_a_deployments_configuration():
     from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
@@ -142,3 +153,20 @@ def test_it_can_be_named_in_a_deployments_configuration():
     config = AutoscalingConfig(min_replicas=1, max_replicas=5, upscale_delay_s=0, policy=named)
     made = config.policy.get_policy()(**config.policy.policy_kwargs)
     assert Deployment(made, most=5).seconds(60, 1000.0) == 5
+
+
+def test_it_reaches_a_controller_that_has_another_process():
+    from ray.serve.config import AutoscalingPolicy
+
+    named = AutoscalingPolicy(policy_function="penstock.cluster.ray.serve_policy:Forecast")
+    code = (
+        "import sys, cloudpickle; from types import SimpleNamespace as Any\n"
+        "policy = cloudpickle.load(sys.stdin.buffer)(0.1, 1.0, 20.0)\n"
+        "said = Any(current_time=1e9, policy_state={}, current_num_replicas=1, target_num_replicas=1,\n"
+        "  deployment_name='net', capacity_adjusted_min_replicas=2, capacity_adjusted_max_replicas=4)\n"
+        "print(policy(said)[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=named.get_serialized_policy_def(), capture_output=True, timeout=60
+    )
+    assert done.stdout.split() == [b"2"], done.stderr.decode()

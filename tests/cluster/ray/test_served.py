@@ -8,6 +8,8 @@ import pytest
 from tests.cluster.ray.conftest import ended, write_net
 from tests.e2e.process import until
 
+pytestmark = pytest.mark.slow
+
 ASK = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
 
 

@@ -1,11 +1,14 @@
 """The connection to a Ray cluster, made and ended in a thread of its own."""
 
+import ctypes
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -14,6 +17,8 @@ from penstock.core import machine
 from penstock.core.errors import BadSetting, one_line
 
 CLIENT = "ray://"
+AUTH = "RAY_AUTH_MODE"
+"""Read by Ray; for an address that is named, it asks for no token by itself."""
 log = logging.getLogger("penstock.cluster")
 
 _FOREVER = str(10 * 365 * 24 * 3600)
@@ -44,6 +49,23 @@ def load() -> Any:
     return ray
 
 
+@contextmanager
+def stops_left_alone() -> Iterator[None]:
+    """What SIGTERM and SIGINT do stays as it is, though libraries set handlers that Python does not know.
+
+    Ray's would print a stack for each, as if the process had crashed.
+    """
+    libc = ctypes.CDLL(None)
+    kept = {number: ctypes.create_string_buffer(256) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, action in kept.items():  # struct sigaction, which is smaller everywhere
+        libc.sigaction(int(number), None, action)
+    try:
+        yield
+    finally:
+        for number, action in kept.items():
+            libc.sigaction(int(number), action, None)
+
+
 class Link:
     """``open`` blocks until the cluster is joined; ``close`` leaves it, and ends one that was started here.
 
@@ -67,19 +89,26 @@ class Link:
             return
         log.info("joining the Ray cluster: %s", self.address)
         knock(self.address, self._patience)
-        self._thread = Thread(target=self._work, name="ray", daemon=True)
+        self._thread = Thread(target=self._work, args=(self._jobs,), name="ray", daemon=True)
         self._thread.start()
         try:
             self.call(self._join).result(self._patience)
         except TimeoutError:
+            self._give_up()
             raise BadSetting(
                 f"the Ray cluster at cluster.address, {self.address!r}, did not let us in within "
                 f"cluster.connect_s, {self._patience:g} s; is its head well?"
             ) from None
-        except BadSetting:
-            raise
         except BaseException as error:
+            self._give_up()
+            if isinstance(error, BadSetting):
+                raise
             raise BadSetting(explained(self.address, error)) from error
+
+    def _give_up(self) -> None:
+        """The thread ends when it can: nobody can tell Ray to stop what it does in it."""
+        self._jobs.put(None)
+        self._jobs, self._thread = SimpleQueue(), None
 
     def _join(self) -> None:
         ray = load()
@@ -90,7 +119,8 @@ class Link:
             # Without it Ray ends our process when the head has not answered for a minute. A cluster that is
             # started here would inherit it, and its helpers never end.
             os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _FOREVER)
-        ray.init(self.address, **arguments)
+        with stops_left_alone():
+            ray.init(self.address, **arguments)
         if not self.address.startswith(CLIENT):
             self.node = ray.get_runtime_context().get_node_id()
         self.ray = ray
@@ -108,21 +138,21 @@ class Link:
         self._jobs.put(doing)
         return done
 
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+    def _work(self, jobs: "SimpleQueue[Callable[[], object] | None]") -> None:
+        while (job := jobs.get()) is not None:
             job()
 
     def close(self) -> None:
         """Every instance that is left ends; blocks for some seconds at most."""
         if self._thread is None:
             return
-        if self.ray is not None:
-            try:
-                self.call(self.ray.shutdown).result(_ENDING)
-            except TimeoutError:
-                return
+        try:
+            self.call(self.ray.shutdown).result(_ENDING)
+        except TimeoutError:  # its head is gone
+            return
         self._jobs.put(None)
         self._thread.join(_ENDING)
+        self._thread = None
 
 
 def knock(address: str, patience: float) -> None:
@@ -148,4 +178,6 @@ def explained(address: str, error: BaseException) -> str:
         return f"{where} runs another Ray or Python than this server; they must be the same: {said}"
     if address == "auto" and isinstance(error, ConnectionError):
         return f"cluster.address is 'auto', and no Ray runs on this machine; start one, or name it: {said}"
+    if isinstance(error, ConnectionError) and not os.environ.get(AUTH):
+        said += f"; one that asks for a token is joined with {AUTH}=token and the token in ~/.ray/auth_token"
     return f"{where} cannot be joined: {said}"

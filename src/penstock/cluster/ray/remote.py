@@ -3,9 +3,9 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from statistics import median
-from threading import Lock, Timer
+from threading import Lock, Thread, Timer
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -31,6 +31,9 @@ RECENT = 3
 """Runs by which it is judged whether they are worth their way: as many as the last size was measured with."""
 CALLS = 4
 """Calls that an actor takes at once: a run, one that asks to be told of its end, and one to close."""
+_HIDE = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
+"""Has Ray hide a node's GPUs from an actor that asked for none, which it no longer does by itself."""
+_MOMENT = 5.0
 _MESSAGE = 1 << 20
 """Bytes of a batch above which Ray's client is to send it apart from the call."""
 _ENDING = 5.0
@@ -235,7 +238,7 @@ class Remote:
                 laden = self._link.ray.put(laden)  # which is sent in chunks; messages are not
             return actor.run.remote(laden, outputs)
         except Exception as error:
-            raise _lost(error) from error
+            raise self._told(error) from error
 
     def _answer(self, reference: Any, until: float | None = None) -> Any:
         """What an actor says; raises InstanceLost when it cannot say any more, and its errors."""
@@ -246,10 +249,17 @@ class Remote:
             limit = self._spec.instances.start_s
             raise LoadFailed(f"it was not loaded after instances.start_s, {limit:.0f} s") from None
         except Exception as error:
-            raise _lost(error) from error
+            raise self._told(error) from error
         if isinstance(answer, Refused):
             raise error_of(answer)
         return answer
+
+    def _told(self, error: Exception) -> Exception:
+        """What a call came to: a full store, or what cannot be sent, says nothing against the actor."""
+        known = self._link.ray.exceptions
+        if isinstance(error, known.RayTaskError | known.ObjectStoreFullError | TypeError | ValueError):
+            return RuntimeError(f"Ray cannot carry the batch: {one_line(error)}")
+        return _lost(error)
 
     def spent(self) -> tuple[float, float]:
         """Median seconds of the last runs, and of their way there and back; zeros before the first."""
@@ -265,7 +275,16 @@ def asks(spec: ModelSpec) -> dict[str, float]:
 
 
 def has(ray: Any) -> str:
-    """What the cluster has, in all and free."""
+    """What the cluster has, in all and free; a head that does not answer is waited for a moment only."""
+    told: Future[str] = Future()
+    Thread(target=lambda: told.set_result(_has(ray)), name="ray-has", daemon=True).start()
+    try:
+        return told.result(_MOMENT)
+    except TimeoutError:
+        return "the cluster's head does not answer"
+
+
+def _has(ray: Any) -> str:
     try:
         whole, free = ray.cluster_resources(), ray.available_resources()
         nodes = sum(1 for node in ray.nodes() if node["Alive"])
@@ -278,7 +297,7 @@ def has(ray: Any) -> str:
 def _actor(ray: Any, asked: Mapping[str, float], threads: int) -> Any:
     """A new one, for which a node is looked for from now on; Ray's autoscaler sees that it waits."""
     own = {name: amount for name, amount in asked.items() if name not in resources.KNOWN}
-    variables = QUIET | {TELEMETRY: "1"} | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    variables = QUIET | {TELEMETRY: "1", _HIDE: "1"} | dict.fromkeys(THREAD_VARIABLES, str(threads))
     options = {
         "num_cpus": asked.get(resources.CPU, 0),
         "num_gpus": asked.get(resources.GPU, 0),
@@ -295,7 +314,7 @@ def _actor(ray: Any, asked: Mapping[str, float], threads: int) -> Any:
 def _lost(error: Exception) -> InstanceLost:
     """Whatever Ray says of a call that came to nothing; what a model raises comes as an answer."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if any("No module named 'penstock'" in line for line in lines):
-        return InstanceLost(f"the node has no Penstock; install {__version__} there, as the server has it")
+    if any("No module named 'penstock" in line for line in lines):
+        return InstanceLost(f"the node lacks Penstock {__version__}; install it there, as the server has it")
     why = next((line for line in lines if line.startswith("The actor is dead because")), "")
     return InstanceLost(f"{type(error).__name__}: {why or (lines[0] if lines else '')}"[:500])

@@ -3,22 +3,22 @@
 Ray Serve tells a policy how many requests run and wait, and not how many come.
 So what comes is what was worked off, running requests over the seconds that one runs, and what the queue
 grew by; exact is what replicas count themselves, under ``COUNT`` in their ``record_autoscaling_stats``.
+Ray pickles all that is defined in this file, which it cannot do with structs.
 """
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from time import time
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
+from penstock.cluster.ray.serve_state import Starting, State
 from penstock.core.errors import BadSetting
 from penstock.scaling.decide import Memory, decide
 from penstock.scaling.series import Series
-from penstock.scaling.types import Decision, Seen, Terms
+from penstock.scaling.types import Seen, Terms
 
 log = logging.getLogger("ray.serve")
 
@@ -27,44 +27,6 @@ COUNT = "requests"
 STATE = "penstock"
 _SAVE = 600.0
 """Seconds between two writings of the history."""
-_STARTS = 20
-"""Start-ups by which the next one's time is judged."""
-
-
-class Starting(Struct, frozen=True):
-    """How long replicas took to come, and since when one is awaited."""
-
-    since: float = 0.0
-    running: int = 0
-    took: tuple[float, ...] = ()
-
-    def seen(self, now: float, running: int, wanted: int) -> "Starting":
-        """With what is so now."""
-        if not self.since:
-            return replace(self, since=now, running=running) if wanted > running else self
-        if running > self.running:
-            took = (*self.took, now - self.since)[-_STARTS:]
-            return Starting(now if wanted > running else 0.0, running, took)
-        return self if wanted > running else replace(self, since=0.0)
-
-    def seconds(self, usual: float) -> float:
-        """Near the worst of late; ``usual`` before any was seen."""
-        return sorted(self.took)[int(0.95 * len(self.took))] if self.took else usual
-
-
-class State(Struct):
-    """What is known between two calls."""
-
-    series: Series
-    memory: Memory
-    starting: Starting
-    at: float
-    """Of the last call."""
-    waiting: float = 0.0
-    counted: Mapping[str, float] = {}
-    decided: float = 0.0
-    decision: Decision | None = None
-    saved: float = 0.0
 
 
 class Forecast:
@@ -107,7 +69,7 @@ class Forecast:
         self._history = Path(history) if history else None
 
     def __call__(self, context: Any) -> tuple[int, dict[str, Any]]:
-        """Replicas wanted, and what to remember; Ray Serve calls it ten times a second."""
+        """Replicas wanted, and what to remember; Ray Serve calls it several times a second."""
         now = float(context.current_time or time())
         state = context.policy_state.get(STATE) or State(self._restored(), Memory(), Starting(), now)
         self._feed(state, now, context)
@@ -150,8 +112,10 @@ class Forecast:
             came = context.total_running_requests / self._run_s * passed + waiting - state.waiting
         else:
             counted = {str(replica): float(points[-1].value) for replica, points in own.items() if points}
-            came = sum(max(0.0, count - state.counted.get(key, 0.0)) for key, count in counted.items())
-            state.counted = counted
+            fresh = sum(max(0.0, count - state.counted.get(key, 0.0)) for key, count in counted.items())
+            if counted != state.counted:
+                state.counted, state.spread = counted, state.spread.came(now, fresh)
+            came, state.spread = state.spread.give(passed)
         state.series.add(now, max(0.0, came))
         state.at, state.waiting = now, waiting
 
