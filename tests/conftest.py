@@ -12,6 +12,22 @@ from tests.e2e.process import Process, serving
 sys.modules.setdefault("openvino_telemetry", None)  # by which OpenVINO would fork us and call Google
 
 
+TOGETHER = ("tests/cluster/ray/",)
+"""Folders whose files share what takes long to make: they run in one process."""
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Several processes (``-n``): the tests of one file, or of such a folder, stay in one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::", 1)[0]
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    return ByFile(config, log)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def state(tmp_path_factory):
     """Servers keep their books in the user's state folder; those of tests are not to."""

@@ -159,3 +159,10 @@ def test_a_tick_that_changes_nothing_is_no_line_of_the_log():
     track.decided(replace(decided, instances=decided.instances + 1), START + 9)
     assert [each.wanted for each in track.told] == [decided.instances + 1, decided.instances]
     assert len(track.history.at) == 4
+
+
+def test_a_model_that_cannot_be_decided_upon_keeps_nobody_else_waiting(caplog):
+    broken = replace(look("a", 30.0), terms=None)
+    found = decide({"a": broken, "b": look("b", 30.0)})
+    assert found.keys() == {"b"}
+    assert "model a: nothing was decided" in caplog.text

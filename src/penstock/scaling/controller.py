@@ -132,7 +132,12 @@ class Controller:
         decisions: dict[str, Decision] = {}
         memories = dict(memory)
         for model, look in looks.items():
-            decisions[model], memories[model] = decide(look.seen, memory.get(model, Memory()), look.terms)
+            try:
+                decisions[model], memories[model] = decide(look.seen, memory.get(model, Memory()), look.terms)
+            except Exception:
+                log.exception("model %s: nothing was decided; what was learned of it is forgotten", model)
+                memories.pop(model, None)
+        others = [*others, *(look.claim for model, look in looks.items() if model not in decisions)]
         given = share([*_claims(looks, decisions), *others], room.cores, room.memory)
         orders = [
             (
@@ -257,6 +262,7 @@ def _claims(looks: Mapping[str, Look], decisions: Mapping[str, Decision]) -> lis
             least=min(look.terms.least, decisions[model].instances),
         )
         for model, look in looks.items()
+        if model in decisions
     ]
 
 
