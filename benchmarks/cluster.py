@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -43,6 +44,8 @@ class Nodes:
     """A Ray cluster of three nodes on this machine, of which the first is the server's."""
 
     def __init__(self, folder: Path) -> None:
+        os.environ["RAY_TMPDIR"] = str(folder)  # or the cluster's address is written into /tmp/ray
+        (folder / "ray").mkdir()
         load()
         from ray.cluster_utils import Cluster as Nodes
 

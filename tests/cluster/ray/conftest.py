@@ -89,11 +89,14 @@ class House:
 def house():
     pytest.importorskip("ray")
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets below it have names of 108 bytes
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = House(folder)
-    yield made
-    made.cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", str(folder))  # or the cluster's address is written into /tmp/ray
+        (folder / "ray").mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = House(folder)
+        yield made
+        made.cluster.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -2,16 +2,17 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from statistics import median
-from threading import Lock, Thread, Timer
+from threading import Lock, Timer
 from time import monotonic, perf_counter
 from typing import Any
 
 from penstock import __version__
 from penstock.cluster.ray import parts
-from penstock.cluster.ray.host import Answer, Call, Host, Loaded, Welcome
+from penstock.cluster.ray.demand import asks, has, new
+from penstock.cluster.ray.host import Answer, Call, Loaded, Welcome
 from penstock.cluster.ray.link import CLIENT, Link
 from penstock.cluster.ray.parcel import Parcel
 from penstock.cluster.ray.sentinel import Sentinel
@@ -20,20 +21,13 @@ from penstock.core.errors import InstanceLost, LoadFailed, one_line
 from penstock.core.ports import Restartable
 from penstock.core.spec import ModelSpec, Signature
 from penstock.core.types import Tensors
-from penstock.engines.require import QUIET as TELEMETRY
 from penstock.workers.messages import Refused
-from penstock.workers.process import QUIET, THREAD_VARIABLES
 from penstock.workers.worker import error_of, import_path
 
 log = logging.getLogger("penstock.cluster")
 
 RECENT = 3
 """Runs by which it is judged whether they are worth their way: as many as the last size was measured with."""
-CALLS = 4
-"""Calls that an actor takes at once: a run, one that asks to be told of its end, and one to close."""
-_HIDE = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
-"""Has Ray hide a node's GPUs from an actor that asked for none, which it no longer does by itself."""
-_MOMENT = 5.0
 _MESSAGE = 1 << 20
 """Bytes of a batch above which Ray's client is to send it apart from the call."""
 _ENDING = 5.0
@@ -95,7 +89,7 @@ class Remote:
     def _start(self, begun: Callable[[Restartable], object] | None = None) -> None:
         until = monotonic() + self._spec.instances.start_s
         try:
-            self._actor = actor = _actor(self._link.ray, self._asks, self._spec.instances.threads or 1)
+            self._actor = actor = new(self._link.ray, self._asks, self._spec.instances.threads or 1)
             if begun is not None:
                 begun(self)
             welcome = self._placed(actor, until)
@@ -266,49 +260,6 @@ class Remote:
         if not self._runs:
             return 0.0, 0.0
         return median(ran for ran, _ in self._runs), median(way for _, way in self._runs)
-
-
-def asks(spec: ModelSpec) -> dict[str, float]:
-    """What an instance asks of its node."""
-    device = spec.device if isinstance(spec.device, str) else next(iter(spec.device), "auto")
-    return resources.wanted(spec.instances.resources, spec.instances.threads, device)
-
-
-def has(ray: Any) -> str:
-    """What the cluster has, in all and free; a head that does not answer is waited for a moment only."""
-    told: Future[str] = Future()
-    Thread(target=lambda: told.set_result(_has(ray)), name="ray-has", daemon=True).start()
-    try:
-        return told.result(_MOMENT)
-    except TimeoutError:
-        return "the cluster's head does not answer"
-
-
-def _has(ray: Any) -> str:
-    try:
-        whole, free = ray.cluster_resources(), ray.available_resources()
-        nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    except Exception as error:  # noqa: BLE001 - it is asked just to tell it
-        return f"the cluster does not say what it has ({one_line(error)})"
-    named = "1 node has" if nodes == 1 else f"{nodes} nodes have"
-    return f"the cluster's {named} {resources.words(whole)}, of which {resources.words(free)} are free"
-
-
-def _actor(ray: Any, asked: Mapping[str, float], threads: int) -> Any:
-    """A new one, for which a node is looked for from now on; Ray's autoscaler sees that it waits."""
-    own = {name: amount for name, amount in asked.items() if name not in resources.KNOWN}
-    variables = QUIET | {TELEMETRY: "1", _HIDE: "1"} | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    options = {
-        "num_cpus": asked.get(resources.CPU, 0),
-        "num_gpus": asked.get(resources.GPU, 0),
-        "memory": asked.get(resources.MEMORY),
-        "resources": own,
-        "runtime_env": {"env_vars": variables},
-        "max_concurrency": CALLS,
-        "max_restarts": 0,
-        "max_task_retries": 0,
-    }
-    return ray.remote(Host).options(**options).remote()
 
 
 def _lost(error: Exception) -> InstanceLost:
