@@ -117,7 +117,7 @@ def panel(rows: Sequence[Row], name: str, x0: float, y0: float, wide: float, tal
         y = place(low, share)[1]
         label = "≤ 0.01" if share == LEAST else f"{share:g}"
         parts += [ruled(left, y, right, y), text(left - 5, y + 4, label, "end")]
-    for ratio in (1, 1.5, 2, 3, 5, 10, 20):
+    for ratio in (1, 1.5, 2, 3) if high < 4 else (1, 2, 3, 5, 10, 20):
         if low <= ratio <= high:
             x = place(ratio, 1)[0]
             parts += [ruled(x, top, x, bottom), text(x, bottom + 15, f"{ratio:g} ×", "middle")]

@@ -13,7 +13,7 @@ from penstock.scaling import staffing
 from penstock.scaling.bounds import changes, clamp
 from penstock.scaling.decide import Memory, decide, due, refit
 from penstock.scaling.feedback import Feedback
-from penstock.scaling.forecast.conformal import TAUS
+from penstock.scaling.forecast.conformal import FIRST, TAUS
 from penstock.scaling.series import DAY, Series
 from penstock.scaling.types import Schedule, Seen, Terms
 from tests.scaling.stage import START, course, restored, seen, series, spread
@@ -193,11 +193,11 @@ def test_misses_over_the_budget_make_the_forecast_more_careful():
     for tick in range(1, 200):
         late = replace(look, now=look.now + 10 * tick, missed=20.0, asked=1000.0)
         last, memory = decide(late, memory, MANY)
-    assert first.quantile == TAUS[1]
-    assert last.quantile == TAUS[2]
+    assert first.quantile == TAUS[FIRST]
+    assert last.quantile == TAUS[FIRST + 1]
     assert last.forecast > first.forecast
     off, _ = decide(late, replace(memory, feedback=Feedback()), replace(MANY, feedback=False))
-    assert off.quantile == TAUS[1]
+    assert off.quantile == TAUS[FIRST]
 
 
 @settings(max_examples=60, deadline=None)

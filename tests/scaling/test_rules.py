@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.scaling import schedules, staffing
 from penstock.scaling.feedback import Feedback, follow
-from penstock.scaling.forecast.conformal import USUAL
+from penstock.scaling.forecast.conformal import FIRST
 from penstock.scaling.types import Schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -48,21 +48,21 @@ def fed(share, ticks: int, state: Feedback | None = None, start: int = 0) -> Fee
     return state
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, USUAL), (0.006, USUAL), (0.02, USUAL + 1)])
+@pytest.mark.parametrize(("share", "expected"), [(0.0, FIRST), (0.006, FIRST), (0.02, FIRST + 1)])
 def test_the_level_rises_only_over_four_fifths_of_the_budget(share, expected):
     assert fed(share, 200).level == expected
 
 
 def test_what_helps_is_kept_and_given_back_when_it_is_no_longer_needed():
-    helped = fed(lambda level: 0.02 if level == USUAL else 0.004, 400)
-    assert helped.level == USUAL + 1
-    assert fed(0.0, 4000, helped, start=400).level == USUAL
+    helped = fed(lambda level: 0.02 if level == FIRST else 0.004, 400)
+    assert helped.level == FIRST + 1
+    assert fed(0.0, 4000, helped, start=400).level == FIRST
 
 
 def test_raises_in_vain_are_taken_back_and_not_tried_again_for_a_while():
     """Anti-windup: what the level does not change, it must not be raised for."""
     state = fed(0.05, 200 * 4)
-    assert state.level == USUAL
+    assert state.level == FIRST
     assert state.futile > state.at
 
 
@@ -70,7 +70,7 @@ def test_without_enough_requests_nothing_moves():
     state = Feedback()
     for tick in range(1000):
         state = follow(state, 1e9 + 10 * tick, 0.2, 0.4, budget=0.01)
-    assert state.level == USUAL
+    assert state.level == FIRST
 
 
 # -- schedules ------------------------------------------------------------------------------------

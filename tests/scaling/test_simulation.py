@@ -26,7 +26,7 @@ def look(now: int, **facts: float) -> Look:
 
 
 def test_what_is_over_capacity_waits_and_is_late_once_the_line_is_longer_than_the_target():
-    """Ten a step come and eight go: after two steps (0.2 s) of capacity are in line, all that is over is late."""
+    """Ten a step come and eight go, so two more wait each time; 16 can go within the target."""
     line = Line()
     served, late = line.pass_(np.full(20, 10, np.float32), 8.0)
     assert (served, line.waiting) == (160.0, 40.0)
@@ -36,9 +36,9 @@ def test_what_is_over_capacity_waits_and_is_late_once_the_line_is_longer_than_th
 
 def test_an_instance_that_starts_counts_from_its_beginning_and_serves_after_its_start_up():
     trace = Trace("t", "smooth", np.full(600, 10, np.float32))
-    few = run(trace, lambda seen: 14, 30.0, 1, 20)
-    assert few.counts.tolist() == [1, 14, 14, 14, 14, 14]
-    assert few.hours == pytest.approx((1 + 5 * 14) * 10 / 3600)
+    few = run(trace, lambda seen: 40, 20.0, 1, 50)
+    assert few.counts.tolist() == [1, 40, 40, 40, 40, 40]
+    assert few.hours == pytest.approx((1 + 5 * 40) * 10 / 3600)
     assert 0.3 < few.share < 0.9
     assert run(trace, lambda seen: 14, 0.0, 14, 20).share == 0.0
 
@@ -59,9 +59,9 @@ def test_hpa_recommends_as_kubernetes_documents_it(busy, ready, starting, expect
 
 
 def test_hpa_goes_down_only_to_the_most_of_five_minutes():
-    hpa, counts = Hpa(), []
-    for now in range(10, 700, 10):
-        counts.append(hpa(look(now, ready=10, served=70.0 * 10 if now < 100 else 350.0)))
+    hpa = Hpa()
+    seen = [look(now, served=700.0 if now < 100 else 350.0) for now in range(10, 700, 10)]
+    counts = [hpa(each) for each in seen]
     assert counts[10:35] == [10] * 25
     assert counts[-1] == 5
 

@@ -3,7 +3,7 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.scaling.forecast.conformal import TAUS, USUAL
+from penstock.scaling.forecast.conformal import TAUS, FIRST
 
 HALF_LIFE = 6 * 3600.0
 """Seconds after which a request counts half."""
@@ -24,7 +24,7 @@ ENOUGH = 500.0
 class Feedback(Struct, frozen=True):
     """A level of ``TAUS`` and what came of it."""
 
-    level: int = USUAL
+    level: int = FIRST
     missed: float = 0.0
     asked: float = 0.0
     """Of late: half of what was six hours ago."""
@@ -64,7 +64,7 @@ def follow(state: Feedback, now: float, missed: float, asked: float, budget: flo
     here, stayed = state.here_missed / state.here_asked, now - state.moved
     if stayed >= RISE and state.share > NEAR * budget and here > NEAR * budget:
         return _raised(state, now, here)
-    if stayed >= FALL and state.share < FAR * budget and here < FAR * budget and state.level > USUAL:
+    if stayed >= FALL and state.share < FAR * budget and here < FAR * budget and state.level > FIRST:
         return _moved(state, now, state.level - 1, before=1.0, vain=0, futile=0.0)
     return state
 
@@ -75,7 +75,7 @@ def _raised(state: Feedback, now: float, here: float) -> Feedback:
     vain = state.vain + 1 if here >= HELPED * state.before else 0
     if vain >= TRIED or state.level == len(TAUS) - 1:
         # Anti-windup: a level that does not help only costs.
-        return _moved(state, now, USUAL, before=1.0, vain=0, futile=now + REST)
+        return _moved(state, now, FIRST, before=1.0, vain=0, futile=now + REST)
     return _moved(state, now, state.level + 1, before=here, vain=vain, futile=0.0)
 
 

@@ -92,7 +92,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     def line(self) -> str:
         """What was seen, forecast, needed and decided, in one line."""
-        how = f"{self.method} at {self.quantile:.0%}" if self.method != "none" else "no history yet"
+        how = f"{self.method} at {100 * self.quantile:.3g} %" if self.method != "none" else "no history yet"
         parts = [
             f"{self.rate:.4g} requests/s (burst {self.burst:.2g})",
             f"up to {self.forecast:.4g} expected ({how})",

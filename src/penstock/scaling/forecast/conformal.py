@@ -9,7 +9,9 @@ from penstock.scaling.series import Floats
 TAUS = (0.9, 0.95, 0.98, 0.99, 0.995)
 """Quantiles that may be used, from the least careful on."""
 USUAL = 1
-"""Which of them is used at first."""
+"""Which of them methods are chosen by."""
+FIRST = 2
+"""Which of them is staffed for, unless feedback asks for a more careful one."""
 ENOUGH = 60
 """Residuals without which there is no quantile."""
 
