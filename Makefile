@@ -50,7 +50,7 @@ format: $(STAMP)  ## let ruff put the layout right
 	@$(BIN)/ruff check --fix .
 
 bench: $(STAMP)  ## the benchmarks, each in its quick form
-	@for script in overhead batching metering rollout engines optimize peers; do \
+	@for script in overhead batching metering rollout scaling engines cluster optimize peers; do \
 	  echo "== $$script"; $(BIN)/python -m benchmarks.$$script --quick || exit 1; done
 
 protos: $(STAMP)  ## generate the protocol's message classes anew
