@@ -2,6 +2,7 @@
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from benchmarks.scaling_fluid import Look
 from benchmarks.scaling_rivals import Ours
@@ -17,7 +18,7 @@ EVERY = 3
 
 
 class Score(Struct):
-    """Of one trace at one start-up time, from its second day on."""
+    """Of one trace at one start-up time, from its third day on, when all have a day to learn from."""
 
     points: int
     covered: int
@@ -50,13 +51,15 @@ class Watch:
 
 
 def score(watch: Watch, each_second: Floats, lead: int) -> Score | None:
-    """None where there is no second day."""
+    """None where there is no third day."""
     counts = each_second[: len(each_second) // FINE * FINE].reshape(-1, FINE).sum(axis=1)
     sums = np.concatenate([[0.0], np.cumsum(counts)])
     means = (sums[MEAN:] - sums[:-MEAN]) / (MEAN * FINE)
     # The newest bucket known at the end of bucket b is b - 1; its 30 s mean is means[b - MEAN].
     peaks = np.concatenate([np.full(MEAN - 1, np.nan), highest(means[1:], lead)])
-    known = [(b, ours, plain) for b, ours, plain in watch.noted if DAY <= b - 1 < len(peaks)]
+    known = [
+        (b, ours, plain) for b, ours, plain in watch.noted if 2 * DAY <= b - 1 - MEAN < len(peaks) - MEAN
+    ]
     if len(known) < 100:
         return None
     at = np.array([b - 1 for b, _, _ in known])
@@ -76,14 +79,13 @@ def loss(came: Floats, bound: Floats) -> float:
     return float(np.maximum(TAU * over, (TAU - 1) * over).mean())
 
 
-def naive(peaks: Floats, at: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:
-    """As high as a day before, times the quantile by which that was off over the day until now."""
-    least = 0.02 * float(np.nanmean(peaks))
+def naive(peaks: Floats, at: NDArray[np.int64]) -> Floats:
+    """As high as a day before, and the quantile by which that was off over the day until now."""
     found = np.empty(len(at))
-    factor = 1.0
+    more = 0.0
     for i, each in enumerate(at.tolist()):
-        if i % 20 == 0 and each >= 2 * DAY:
+        if i % 20 == 0:
             then = np.arange(each - DAY, each, 3)
-            factor = float(np.quantile((peaks[then] + least) / (peaks[then - DAY] + least), TAU))
-        found[i] = (peaks[each - DAY] + least) * factor - least
+            more = float(np.quantile(peaks[then] - peaks[then - DAY], TAU))
+        found[i] = max(0.0, peaks[each - DAY] + more)
     return found

@@ -148,7 +148,7 @@ def test_bursts_that_nothing_foretells_are_said_to_be_out_of_reach_and_get_a_flo
     assert memory.fit.cost > 2
     assert "not reachable at a start-up of 120 s" in decision.note
     assert f"floor of {decision.instances}" in decision.note
-    peak = staffing.needed(counts.max() / 10, decision.burst, 0.2)
+    peak = staffing.needed(counts.max() / 10, decision.burst, 0.2, MANY.budget)
     assert decision.instances < staffing.instances(peak, 10.0)
 
 

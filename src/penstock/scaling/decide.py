@@ -29,6 +29,8 @@ class Memory(Struct, frozen=True):
     feedback: Feedback = Feedback()
 
 
+SMALLEST = 1e-4
+"""Share of requests over the target under which none can be promised."""
 DEAR = 2.0
 """Mean of the forecasts over the mean rate from which rises can not be foreseen: a floor is cheaper."""
 
@@ -100,7 +102,7 @@ def refit(seen: Seen, memory: Memory, terms: Terms, /) -> Memory:
 
 def _outlook(seen: Seen, fit: Fit | None, terms: Terms, now: Rates, burst: float, level: int) -> Outlook:
     def staffed(rate: float, by: By) -> Wish:
-        capacity = staffing.needed(rate, burst, seen.wait_s)
+        capacity = staffing.needed(rate, burst, seen.wait_s, min(max(terms.budget, SMALLEST), 0.5))
         return Wish(staffing.instances(capacity, seen.carries), capacity, by)
 
     least = min(terms.least, 1)

@@ -3,7 +3,7 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from penstock.scaling.forecast.conformal import TAUS, FIRST
+from penstock.scaling.forecast.conformal import FIRST, TAUS
 
 HALF_LIFE = 6 * 3600.0
 """Seconds after which a request counts half."""

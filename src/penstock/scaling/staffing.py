@@ -7,7 +7,7 @@ with capacity C, arrival rate λ and dispersion c² (Kingman 1962; Whitt, Stocha
 from math import ceil, exp, log, sqrt
 
 LATE = 0.02
-"""Share of requests that may wait too long while the rate is as high as was expected."""
+"""Share of requests that may wait too long, unless another is asked for."""
 SHORTEST = 0.005
 """Seconds of wait below which no capacity is asked for."""
 
