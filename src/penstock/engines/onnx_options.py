@@ -1,8 +1,9 @@
 """ONNX Runtime's session options, from a model's settings."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.core.errors import BadSetting, one_line
+from penstock.core.errors import BadSetting, one_line, words
 from penstock.core.machine import cores
 from penstock.core.schema import nearest
 from penstock.core.spec import ModelSpec, Scalar
@@ -58,7 +59,10 @@ def _text(value: Scalar) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def said(error: BaseException) -> str:
-    """ONNX Runtime's message in one line, without its code: ``[ONNXRuntimeError] : 7 : NAME : …``."""
-    text = one_line(error)
+def said(error: BaseException, path: Path | None = None) -> str:
+    """ONNX Runtime's message in one line, without its code: ``[ONNXRuntimeError] : 7 : NAME : …``.
+
+    Of ``path`` its name alone, before a long one could take the place of the reason.
+    """
+    text = one_line(Exception(words(error).replace(str(path), path.name)) if path is not None else error)
     return text.split(" : ", 3)[-1] if text.startswith("[ONNXRuntimeError]") else text

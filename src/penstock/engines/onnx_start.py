@@ -120,8 +120,7 @@ def _open(
     try:
         return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except Exception as error:
-        why = said(error).replace(str(path), path.name)
-        raise LoadFailed(f"ONNX Runtime refuses {path.name}: {why}") from error
+        raise LoadFailed(f"ONNX Runtime refuses {path.name}: {said(error, path)}") from error
 
 
 def _count(inner: "InferenceSession") -> dict[str, int] | None:

@@ -247,7 +247,7 @@ def _claim(track: Track) -> Claim:
     return Claim(
         name=track.model,
         have=have,
-        least=min(track.terms.least, max(have, 1)),
+        least=have,
         want=have,
         cores=track.needs.cores(sessions) if sessions else 0.0,
         bytes=track.needs.memory(sessions) if sessions else 0,

@@ -15,7 +15,7 @@ from tests.e2e.process import until
 
 BIG = 1 << 20
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork")]  # after JAX's own tests
 
 
 @pytest.fixture(scope="module")

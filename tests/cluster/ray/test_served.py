@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.ray.conftest import ended, write_net
 from tests.e2e.process import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:os.fork")]  # after JAX's own tests
 
 ASK = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
 

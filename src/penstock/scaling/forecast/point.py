@@ -36,7 +36,7 @@ def rates(series: Series) -> Rates:
 
 
 def rising(series: Series, burst: float, lead_s: float) -> float:
-    """Without history: where the rate is after the lead time if it goes on rising as it does; at most twice it.
+    """Without history: where the rate is after the lead time if it goes on rising; at most twice what it is.
 
     Two stretches of half the lead time are compared; what two standard deviations explain is no rise.
     """
