@@ -1,7 +1,7 @@
 /** What was seen in the last five minutes, a slot a second; a second without news is NaN, a gap. */
 
 export const SPAN = 300;
-const STEP = 5; // seconds that a figure of the server's past stands for
+const STEP = 10; // seconds that a figure of the server's past stands for at most: rates are since the one before
 const SPANS = [60, 120, SPAN]; // what is drawn: a page just opened would show a sliver of five minutes
 
 /** Figures that are kept of every model, and where in a tick they stand. */
