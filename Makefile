@@ -36,7 +36,7 @@ serve: $(LIGHT) | $(MODELS)  ## serve the example models (MODELS=dir for yours)
 	@exec $(BIN)/penstock serve $(MODELS) $(ARGS)
 
 test: $(STAMP)  ## all tests (ARGS='-k name' for some)
-	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 -m "not alone" $(ARGS)
+	@$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --no-loadscope-reorder -m "not alone" $(ARGS)
 	@$(BIN)/python -m pytest -q -m alone $(ARGS)
 
 check: $(STAMP)  ## lint, types, import layers
