@@ -33,6 +33,8 @@ class Scaled(Protocol):
 
 
 MODEL = ("model",)
+LOOP = 25_000.0
+"""Requests a second that the event loop of one server carries at the least, whatever its models do."""
 
 
 def families(standings: Sequence[Scaled]) -> "Iterator[Metric]":
@@ -52,9 +54,9 @@ def families(standings: Sequence[Scaled]) -> "Iterator[Metric]":
     )
     yield gauge(
         "replica_carries",
-        "Rows a second that all instances of this server carry within the target.",
+        "Rows a second that all instances of this server carry within the target, and its event loop.",
         MODEL,
-        each_of(standings, lambda each: None if each.carries is None else each.carries * max(each.ready, 1)),
+        each_of(standings, _whole),
     )
     yield gauge(
         "startup_seconds",
@@ -78,3 +80,8 @@ def families(standings: Sequence[Scaled]) -> "Iterator[Metric]":
         MODEL,
         each_of(moving, lambda each: each.forecast),
     )
+
+
+def _whole(each: Scaled) -> float | None:
+    """Of all instances, but not more than the loop lets through, a row a request."""
+    return None if each.carries is None else min(LOOP, each.carries * max(each.ready, 1))
