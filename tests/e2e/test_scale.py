@@ -29,8 +29,9 @@ def children(server):
     return [pid for each in found for pid in each.read_text().split()]
 
 
-def ask(server, model="steady", timeout=30.0):
-    return httpx.post(f"{server.url}/v2/models/{model}/infer", json=BODY, timeout=timeout)
+def ask(server, model="steady", x=((1.0,),)):
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, len(x[0])], "data": x}
+    return httpx.post(f"{server.url}/v2/models/{model}/infer", json={"inputs": [tensor]}, timeout=30)
 
 
 async def drive(url, rates, seconds, seed=7):
@@ -127,6 +128,50 @@ def test_a_new_version_begins_with_as_many_as_serve(serve, tmp_path):
     until(lambda: scale(server)["version"] == "2", "the new version")
     assert scale(server)["ready"] >= 3
     assert ask(server).json()["model_version"] == "2"
+
+
+def test_a_version_that_is_asked_by_its_name_is_not_idle(serve, tmp_path):
+    steady.write(tmp_path, run=0.01, settings="min = 0\nmax = 2\nidle_s = 2")
+    (tmp_path / "steady" / "2").mkdir()
+    (tmp_path / "steady" / "2" / "model.txt").write_text("steady 2")
+    toml = tmp_path / "steady" / "model.toml"
+    toml.write_text('versions = "all"\n' + toml.read_text())
+    server = serve(tmp_path, **SETTINGS)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert server.post("/v2/models/steady/versions/1/infer", json=BODY).status_code == 200
+        time.sleep(0.1)
+    told = scale(server)
+    assert (told["version"], told["rate"] > 1) == ("2", True)
+    assert "idle" not in {each["by"] for each in told["decisions"]}
+
+
+def test_what_would_not_load_again_is_not_unloaded_for_want_of_requests(serve, tmp_path):
+    steady.write(tmp_path, run=0.01, target=20_000, settings="min = 0\nidle_s = 1")
+    server = serve(tmp_path, **SETTINGS)
+    toml = tmp_path / "steady" / "model.toml"
+    toml.write_text(toml.read_text().replace('run = "0.01"', 'run = "soon"'))
+    until(lambda: server.log("is not served"), "a refusal")
+    until(lambda: "idle" in {each["by"] for each in scale(server)["decisions"]}, "it to be idle")
+    time.sleep(1.5)
+    assert ask(server).status_code == 200
+
+
+def test_models_that_do_not_fit_together_do_not_chase_each_other(serve, tmp_path):
+    from tests.e2e import lazy
+
+    for number, name in enumerate("ab", 1):
+        lazy.write(tmp_path, name, number, disk=10)
+        toml = tmp_path / name / "model.toml"
+        toml.write_text(toml.read_text().replace("count = 1", "max = 2"))
+    server = serve(tmp_path, memory_limit="16 MB", memory_stay_s=0, **SETTINGS)
+    loads = 'penstock_model_loads_total{model="'
+    assert ask(server, "b", x=[[0] * 4]).status_code == 200
+    time.sleep(4)
+    states = {one["name"]: one["state"] for one in server.get("/penstock/models").json()["models"]}
+    assert states == {"a": "COLD", "b": "READY"}
+    lines = [line for line in server.get("/metrics").text.splitlines() if line.startswith(loads)]
+    assert sum(float(line.split()[-1]) for line in lines) <= 2, lines
 
 
 def test_what_was_seen_and_decided_outlives_the_server(serve, tmp_path):

@@ -166,3 +166,28 @@ def test_a_model_that_cannot_be_decided_upon_keeps_nobody_else_waiting(caplog):
     found = decide({"a": broken, "b": look("b", 30.0)})
     assert found.keys() == {"b"}
     assert "model a: nothing was decided" in caplog.text
+
+
+def test_instances_that_load_have_been_given_their_memory():
+    loading = Claim(name="b", have=3, least=3, want=3, bytes=1 << 20)
+    found = decide({"a": look("a", 60.0, size=1 << 20)}, loading, memory=2 * (1 << 20))
+    assert found["a"].instances == 3
+
+
+def test_a_clock_that_is_set_back_begins_the_history_anew_and_makes_no_burst(caplog):
+    track = Track("m", 10.0)
+    track._looked = START - 1.0
+    for second in range(30):
+        track._count(10, START + second + 0.0)
+    for second in range(30):
+        track._count(10, START - 3600.0 + second)
+    assert "the clock was set back" in caplog.text
+    assert track.series.rate(20) == pytest.approx(10.0, rel=0.1)
+
+
+def test_a_target_that_moves_makes_nobody_late_who_was_not():
+    demand, book = Demand(), Book("m", "1", lambda: 0.0)
+    book.served(1, 0.01, [0.0] * 1000, [0.45] * 1000)
+    demand.outcome([book], 0.48)
+    book.served(1, 0.01, [0.0] * 10, [0.1] * 10)
+    assert demand.outcome([book], 0.40) == (0.0, 10.0)

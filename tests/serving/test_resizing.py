@@ -191,3 +191,42 @@ def test_nothing_comes_after_a_halt():
         assert (opening.called_off, it.starting, it.ready) == (1, 0, 1)
 
     run(story)
+
+
+def test_only_some_load_at_once_and_the_others_follow(monkeypatch):
+    monkeypatch.setattr(resizing, "AT_ONCE", 2)
+
+    async def story():
+        it, _, opening, _ = scene(most=9)
+        it.want(6)
+        await settle()
+        assert opening.asked == 2
+        opening.gate.set()
+        for _ in range(5):
+            await settle()
+        assert it.ready == 6
+
+    run(story)
+
+
+def test_a_start_that_was_called_off_is_waited_for_until_it_has_given_back():
+    async def story():
+        gone = asyncio.Event()
+        it = scene()[0]
+
+        async def slow(at):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.01)
+                gone.set()
+
+        it._opened = Opened(it._opened.sessions, None, 4, slow)
+        it.want(2)
+        await settle()
+        it.want(1)
+        it.halt()
+        await it.settled()
+        assert gone.is_set()
+
+    run(story)

@@ -62,7 +62,11 @@ class Histogram:
 
     def above(self, value: float) -> int:
         """How many were above it; those within the fine bucket that it falls into count as not above."""
-        return int(self.counts[int(np.searchsorted(self.grid.edges, value)) + 1 :].sum())
+        return int(self.counts[self.over(value) :].sum())
+
+    def over(self, value: float) -> int:
+        """The first bucket of values that count as above it."""
+        return int(np.searchsorted(self.grid.edges, value)) + 1
 
     def cumulative(self) -> list[int]:
         """Values up to each of the grid's coarse bounds, then all of them (``+Inf``)."""

@@ -24,7 +24,7 @@ def clamp(wanted: int, least: int, most: int) -> int:
 
 def held(wishes: Wishes, now: float, wanted: int, hold_s: float) -> tuple[int, Wishes]:
     """The most wanted of late, and the wishes to remember: those that no later one covers."""
-    kept = [(at, count) for at, count in wishes if now - at < hold_s and count > wanted]
+    kept = [(at, count) for at, count in wishes if 0 <= now - at < hold_s and count > wanted]
     kept.append((now, wanted))
     return kept[0][1], tuple(kept)
 

@@ -1,6 +1,7 @@
 """What an instance of one version carries: reckoned from learned run times, corrected by what happened."""
 
 from penstock.core.ports import BatchPolicy
+from penstock.metering.book import Book
 from penstock.scaling.capacity import Capacity, Happened, capacity, corrected
 from penstock.scheduling.profile import Profile
 from penstock.serving.catalog import Live
@@ -8,6 +9,8 @@ from penstock.serving.catalog import Live
 PATIENCE_S, RUNS = 0.1, 4.0
 """Without a target, a request may take 100 ms, or four times as long as one that is alone if that is more."""
 
+LEARNED = 8
+"""Runs of one size that a look teaches at the most, each as long as they were in the mean."""
 LOOP = 40e-6
 """Seconds of the event loop for each request beside its run (14 µs to 41 µs, by benchmarks/overhead.py)."""
 
@@ -17,7 +20,10 @@ class Carrying:
 
     def __init__(self, live: Live, policy: BatchPolicy) -> None:
         self._live = live
-        self._profile = _profile(live, policy)
+        learned = getattr(policy, "profile", None)
+        self._own = not isinstance(learned, Profile)
+        self._profile = learned if isinstance(learned, Profile) else _profile(live)
+        self._sizes: dict[int, tuple[int, float]] = {}
         self._factor = 1.0
         self.known: Capacity | None = None
         """None before the first run."""
@@ -33,6 +39,18 @@ class Carrying:
         found = capacity(seconds, profile.spread, self.target_s)
         self.known = corrected_by(found, self._factor)
         return self.known
+
+    def fed(self, book: Book) -> None:
+        """What ran since the last call, where the policy learns no run times itself."""
+        if not self._own:
+            return
+        for rows, (count, seconds) in book.sizes.items():
+            before = self._sizes.get(rows, (0, 0.0))
+            fresh = count - before[0]
+            if fresh > 0 and self._sizes:
+                for _ in range(min(fresh, LEARNED)):
+                    self._profile.learn(rows, (seconds - before[1]) / fresh)
+        self._sizes = dict(book.sizes) or {0: (0, 0.0)}
 
     def learn(self, happened: Happened) -> None:
         """From what missed the target under load."""
@@ -54,11 +72,8 @@ def corrected_by(found: Capacity, factor: float) -> Capacity:
     )
 
 
-def _profile(live: Live, policy: BatchPolicy) -> Profile:
-    """What the policy has learned; another's own policy is given what the warm-up measured."""
-    learned = getattr(policy, "profile", None)
-    if isinstance(learned, Profile):
-        return learned
+def _profile(live: Live) -> Profile:
+    """Of what the warm-up measured."""
     profile = Profile(live.state.spec.batching.max_rows or 64)
     for rows, seconds in live.warmth.samples if live.warmth is not None else ():
         profile.learn(rows, seconds)

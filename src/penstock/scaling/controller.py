@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from time import time
+from time import monotonic, time
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -74,7 +74,7 @@ class Controller:
         self._runner: Runner[Looks, Memories, Order] = Runner(self, {})
         self.tracks: dict[str, Track] = {}
         self._keeper: Keeper | None = None
-        self._saved = wall()
+        self._saved = monotonic()
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life of its own ---------------------------------------------------------------------------
@@ -103,28 +103,41 @@ class Controller:
         now = self._wall()
         looks: dict[str, Look] = {}
         others: list[Claim] = []
+        loading = 0.0
         for model, lives in self._moving():
-            track = self.tracks.get(model) or await self._enter(model)
-            track.look(lives, self._models.cold.asked[model], now)
-            if lives and lives[0].resizing is not None:
-                lives[0].resizing.took = partial(self._started, track)
-            if now < track.due and not track.pressed(lives):
-                others.append(_claim(track))
+            try:
+                track = self.tracks.get(model) or await self._enter(model)
+                look = self._look(track, lives, now)
+                if look is not None:
+                    await self._learn(track, look)
+            except Exception:
+                log.exception("model %s: it could not be looked at; it stays as it is", model)
                 continue
-            seen = track.seen(lives, self._books(lives), now)
-            if seen is None:
-                continue
-            track.due = now + self._tick_s
-            looks[model] = Look(seen, track.terms, _claim(track))
-            await self._learn(track, looks[model])
+            claim = _claim(track, lives)
+            loading += claim.bytes * track.starting
+            if look is None:
+                others.append(claim)
+            else:
+                looks[model] = look
         self._leave()
-        if now - self._saved >= SAVE:
-            self._saved = now
-            self._tasks = [
-                *(task for task in self._tasks if not task.done()),
-                asyncio.create_task(self._save()),
-            ]
-        return looks, others, Room(len(machine.cores()), self._models.room())
+        if monotonic() - self._saved >= SAVE:
+            self._saved = monotonic()
+            saving = asyncio.create_task(self._save())
+            self._tasks = [*(task for task in self._tasks if not task.done()), saving]
+        # Those that load have been given memory that they have not taken yet.
+        return looks, others, Room(len(machine.cores()), self._models.room() - loading)
+
+    def _look(self, track: Track, lives: Sequence[Live], now: float) -> Look | None:
+        """None where it is not time to decide."""
+        track.look(lives, self._models.cold.asked[track.model], now)
+        for live in lives:
+            if live.resizing is not None:
+                live.resizing.took = partial(self._started, track)
+        if monotonic() < track.due and not track.pressed(lives):
+            return None
+        track.due = monotonic() + self._tick_s
+        seen = track.seen(lives, self._books(lives), now)
+        return Look(seen, track.terms, _claim(track, lives))
 
     def decide(self, seen: Looks, memory: Memories, /) -> tuple[list[Order], Memories]:
         """Each model by itself, then what there is shared out among them; pure."""
@@ -182,12 +195,13 @@ class Controller:
         return [*found, *((model, []) for model in cold)]
 
     def _lives(self, model: str) -> list[Live]:
-        """The version that answers, and the one that is on trial beside it."""
+        """The version that answers who names none, and all others that serve, those on trial among them."""
         shelf = self._catalog.table.get(model)
         if shelf is None:
             return []
         beside = shelf.split.beside if shelf.split is not None else ()
-        return [shelf.default, *(arm for arm in beside if isinstance(arm, Live))]
+        found = [shelf.default, *shelf.versions.values(), *(arm for arm in beside if isinstance(arm, Live))]
+        return list(dict.fromkeys(found))
 
     def _books(self, lives: Sequence[Live]) -> list[Book]:
         keys = {(live.state.name, live.state.version) for live in lives}
@@ -196,12 +210,7 @@ class Controller:
     async def _enter(self, model: str) -> Track:
         track = Track(model, self._tick_s)
         if self._keeper is not None:
-            known = await self._keeper.read(model)
-            try:
-                track.restore(known)
-            except ValueError as error:
-                log.error("model %s: its history cannot be read: %s; it begins anew", model, error)
-                track = Track(model, self._tick_s)
+            track.restore(*await self._keeper.read(model))
         self.tracks[model] = track
         return track
 
@@ -238,19 +247,17 @@ class Controller:
                     self.tracks[model].give_back(each)
 
 
-def _claim(track: Track) -> Claim:
-    """What a model has, and keeps until it is decided upon again."""
-    sessions = (
-        track.live.resizing.sessions if track.live is not None and track.live.resizing is not None else []
-    )
+def _claim(track: Track, lives: Sequence[Live]) -> Claim:
+    """What a model has, and keeps until it is decided upon again; every version has as many instances."""
+    moving = [live.resizing for live in lives if live.resizing is not None]
     have = track.ready + track.starting
     return Claim(
         name=track.model,
         have=have,
         least=have,
         want=have,
-        cores=track.needs.cores(sessions) if sessions else 0.0,
-        bytes=track.needs.memory(sessions) if sessions else 0,
+        cores=sum(track.needs.cores(each.sessions) for each in moving),
+        bytes=sum(track.needs.memory(each.sessions) for each in moving),
     )
 
 

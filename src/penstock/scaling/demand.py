@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 from penstock.core.ports import Executor
 from penstock.metering.book import Book
+from penstock.metering.histogram import Counts
 from penstock.scheduling.scheduler import Scheduler
 
 SHORT = ("overloaded", "deadline")
@@ -17,7 +20,8 @@ class Demand:
     def __init__(self) -> None:
         self._arrived: WeakKeyDictionary[Executor, int] = WeakKeyDictionary()
         self._cold = self._owed = 0
-        self._outcome: tuple[float, float] | None = None
+        self._counts: dict[tuple[str, str], Counts] = {}
+        """By book: its requests by duration, and those that failed for want of instances."""
 
     def rows(self, schedulers: Iterable[Scheduler], cold: int) -> int:
         """Rows that came since the last call; ``cold``: those so far that found the model not loaded.
@@ -35,14 +39,17 @@ class Demand:
         return max(0, total)
 
     def outcome(self, books: Iterable[Book], target_s: float) -> tuple[float, float]:
-        """Requests that missed the target since the last call, and all; (0, 0) the first time."""
+        """Requests that missed the target since the last call, and all; none of a book seen first."""
         missed = asked = 0.0
+        seen: dict[tuple[str, str], Counts] = {}
         for book in books:
             book.fold()
             short = sum(book.failures[reason] for reason in SHORT)
-            asked += book.request.count + short
-            missed += short + (book.request.above(target_s) if target_s else 0)
-        before, self._outcome = self._outcome, (missed, asked)
-        if before is None or asked < before[1] or missed < before[0]:  # a book was let go of
-            return 0.0, 0.0
-        return missed - before[0], asked - before[1]
+            now = seen[book.model, book.version] = np.append(book.request.counts, short)
+            before = self._counts.get((book.model, book.version), now)
+            fresh = np.maximum(0, now - before)  # a book may have been begun anew
+            asked += float(fresh.sum())
+            late = fresh[:-1][book.request.over(target_s) :].sum() if target_s else 0
+            missed += float(late + fresh[-1])
+        self._counts = seen
+        return missed, asked

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from penstock.core.types import ModelState
 from penstock.scaling.carrying import Carrying
 from penstock.scaling.controller import Controller
 from penstock.scaling.track import Track
@@ -22,21 +21,26 @@ class Desk:
         self._tracks = controller.tracks
         self._catalog = catalog
         self._models = models
+        self._known: dict[Live, Carrying] = {}
+        """Of versions whose number does not move."""
 
     def list(self) -> Sequence[Standing]:
         names = sorted({state.name for state in self._models.states()})
-        return [self.get(name) for name in names]
+        self._known = {live: known for live, known in self._known.items() if live in set(self._catalog)}
+        return [self._of(name) for name in names]
 
     def moving(self) -> Sequence[Standing]:
         return [_moving(track) for _, track in sorted(self._tracks.items())]
 
     def get(self, model: str) -> Standing:
-        state = self._models.state(model)
-        track = self._tracks.get(model)
+        self._models.state(model)
+        return self._of(model)
+
+    def _of(self, model: str) -> Standing:
+        track, live = self._tracks.get(model), self._catalog.peek(model)
         if track is not None:
             return _moving(track)
-        live = self._catalog.peek(model)
-        return _fixed(live, state) if live is not None else Standing(model=model, version="", fixed="absent")
+        return self._fixed(live) if live is not None else Standing(model=model, version="", fixed="absent")
 
     def decisions(self, model: str, limit: int = 20) -> Sequence[Told]:
         self._models.state(model)
@@ -48,31 +52,32 @@ class Desk:
         track = self._tracks.get(model)
         return track.history if track is not None else History()
 
-
-def _fixed(live: Live, state: ModelState) -> Standing:
-    """Of a model whose number of instances does not move, or not yet."""
-    executor = unwrap(live.executor)
-    target = live.state.spec.target.p99_ms
-    if not isinstance(executor, Scheduler):
-        return Standing(model=state.name, version=state.version, fixed="pipeline", target_ms=target)
-    known = Carrying(live, executor.policy).look()
-    moves = live.state.spec.instances.moves
-    why: Why = "inline" if live.state.isolation == "inline" else "unseen" if moves else "fixed"
-    count = executor.instances
-    return Standing(
-        model=state.name,
-        version=live.state.version,
-        fixed=why,
-        ready=count,
-        wanted=count,
-        least=count,
-        most=count,
-        target_ms=target,
-        startup_s=live.state.load_seconds,
-        carries=known.carries if known else None,
-        alone=known.alone if known else None,
-        wait_ms=known.wait_s * 1e3 if known else 0.0,
-    )
+    def _fixed(self, live: Live) -> Standing:
+        """Of a model whose number of instances does not move, or not yet."""
+        executor, state = unwrap(live.executor), live.state
+        target = state.spec.target.p99_ms
+        if not isinstance(executor, Scheduler):
+            return Standing(model=state.name, version=state.version, fixed="pipeline", target_ms=target)
+        if live not in self._known:
+            self._known[live] = Carrying(live, executor.policy)
+        known = self._known[live].look()
+        moves = state.spec.instances.moves
+        why: Why = "inline" if state.isolation == "inline" else "unseen" if moves else "fixed"
+        count = executor.instances
+        return Standing(
+            model=state.name,
+            version=state.version,
+            fixed=why,
+            ready=count,
+            wanted=count,
+            least=count,
+            most=count,
+            target_ms=target,
+            startup_s=state.load_seconds,
+            carries=known.carries if known else None,
+            alone=known.alone if known else None,
+            wait_ms=known.wait_s * 1e3 if known else 0.0,
+        )
 
 
 def _moving(track: Track) -> Standing:

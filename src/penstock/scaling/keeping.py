@@ -8,6 +8,7 @@ from time import time
 from typing import TypeVar
 
 from penstock.core.errors import PenstockError
+from penstock.scaling.series import Series
 from penstock.scaling.store import Fresh, Known, Store
 
 log = logging.getLogger("penstock.scaling")
@@ -27,9 +28,12 @@ class Keeper:
         self._writing: asyncio.Future[None] | None = None
         self._failing = False
 
-    async def read(self, model: str) -> Known:
-        """What was kept of a model; nothing, and a line in the log, where it cannot be read now."""
-        return await self._ask(lambda: self._store.read(model)) or Known()
+    async def read(self, model: str) -> tuple[Known, Series]:
+        """What was kept of a model; nothing, and a line in the log, where it cannot be read now.
+
+        Two weeks take 0.3 s to become a series again, hence in the thread.
+        """
+        return await self._ask(lambda: restored(self._store.read(model))) or (Known(), Series())
 
     @property
     def busy(self) -> bool:
@@ -67,3 +71,14 @@ class Keeper:
         except PenstockError as error:
             log.error("%s", error)
         return None
+
+
+def restored(known: Known) -> tuple[Known, Series]:
+    """With its series; a new one, and a line in the log, where it cannot be made of what was kept."""
+    series = Series()
+    try:
+        series.restore(known.buckets)
+    except ValueError as error:
+        log.error("a request history cannot be read: %s; it begins anew", error)
+        return Known(), Series()
+    return known, series

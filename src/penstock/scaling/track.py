@@ -1,15 +1,17 @@
 """One model whose number of instances moves: what is seen of it, and what is remembered."""
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from copy import deepcopy
 from math import ceil, floor
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from penstock.core.spec import ModelSpec
 from penstock.metering.book import Book
-from penstock.scaling.capacity import Happened
+from penstock.scaling.capacity import Capacity, Happened
 from penstock.scaling.carrying import Carrying
 from penstock.scaling.demand import Demand
 from penstock.scaling.needs import Needs
@@ -23,10 +25,18 @@ from penstock.serving.recording import unwrap
 
 TICKS = 2160
 """Ticks that are shown: six hours at 10 s."""
+BACK = 5.0
+"""Seconds by which the clock may go back unnoticed."""
 LONG = 60.0
 """Seconds between two looks after which nobody knows when what came, came."""
+ANYTHING = 1e12
+"""Rows a second of an instance whose run times are not known."""
+UNKNOWN = "what an instance carries is not known before it has run"
 TOLD = 100
 """Decisions in memory."""
+
+
+log = logging.getLogger("penstock.scaling")
 
 
 class Tick(Struct, frozen=True):
@@ -70,9 +80,9 @@ class Track:
         self._fresh_starts: list[tuple[float, float]] = []
         self._fresh_told: list[Told] = []
 
-    def restore(self, known: Known) -> None:
-        """What was kept of it, before the first look."""
-        self.series.restore(known.buckets)
+    def restore(self, known: Known, series: Series) -> None:
+        """What was kept of it, before the first look, and the series made of that."""
+        self.series = series
         self._kept_to = max((start + width for start, width, _ in known.buckets), default=0.0)
         self.starts.extend(known.starts)
         self.told.extend(known.decisions)
@@ -93,6 +103,9 @@ class Track:
     def _count(self, rows: int, now: float) -> None:
         """Into each second its part of the time since the last look: a late one is no burst."""
         before, self._looked = self._looked, now
+        if now < before - BACK:
+            log.warning("model %s: the clock was set back; its history begins anew", self.model)
+            self.series, self._kept_to, self._since = Series(), now, min(self._since, now)
         if not before < now <= before + LONG:
             self.series.add(now, rows)
             return
@@ -146,16 +159,10 @@ class Track:
         waiting = sum(each.executor.waiting for each in lives)
         return known is not None and waiting > max(1.0, self.ready * known.carries * known.wait_s / 2)
 
-    def seen(self, lives: Sequence[Live], books: Sequence[Book], now: float) -> Seen | None:
-        """What a decision is made of; None while it is not known what an instance carries."""
-        capacity = self.carrying.look() if self.carrying is not None else None
-        if capacity is None or self.carrying is None:
-            return None
-        missed, asked = self._demand.outcome(books, self.carrying.target_s)
-        if self.decision is not None and self.ready:
-            happened = Happened(self.ready, self.series.rate(10), self.decision.burst, asked, missed)
-            self.carrying.learn(happened)
-            capacity = self.carrying.known or capacity
+    def seen(self, lives: Sequence[Live], books: Sequence[Book], now: float) -> Seen:
+        """What a decision is made of; while nothing has run, one instance is taken to carry anything."""
+        missed, asked = self._demand.outcome(books, self.carrying.target_s if self.carrying else 0.0)
+        capacity = self._capacity(books, missed, asked)
         if self.live is not None and self.live.resizing is not None:
             self.needs.look(self.live.resizing.sessions, sum(book.compute.sum for book in books))
         return Seen(
@@ -164,12 +171,25 @@ class Track:
             waiting=sum(each.executor.waiting for each in lives),
             ready=self.ready,
             starting=self.starting,
-            carries=capacity.carries,
-            wait_s=capacity.wait_s,
+            carries=capacity.carries if capacity is not None else ANYTHING,
+            wait_s=capacity.wait_s if capacity is not None else 1.0,
             startup_s=self.startup_s,
             missed=missed,
             asked=asked,
         )
+
+    def _capacity(self, books: Sequence[Book], missed: float, asked: float) -> Capacity | None:
+        """As it is known now, after what happened since the last look."""
+        if self.carrying is None or self.live is None:
+            return self.carrying.known if self.carrying is not None else None
+        version = self.live.state.version
+        for book in books:
+            if book.version == version:
+                self.carrying.fed(book)
+        if self.carrying.look() is not None and self.decision is not None:
+            happened = Happened(self.ready, self.series.rate(10), self.decision.burst, asked, missed)
+            self.carrying.learn(happened)
+        return self.carrying.known
 
     @property
     def terms(self) -> Terms:
@@ -199,11 +219,13 @@ class Track:
 
     def decided(self, decision: Decision, now: float) -> None:
         """Note a decision; those that change nothing are ticks, and no lines of the log."""
+        if decision.carries >= ANYTHING:
+            decision = replace(decision, carries=0.0, capacity=0.0, note=UNKNOWN)
         before, self.decision = self.decision, decision
         capacity = self.ready * decision.carries
         wanted = decision.instances
         self._ticks.append(Tick(now, decision.rate, decision.forecast, capacity, self.ready, wanted))
-        if before is not None and (before.instances, before.note) == (wanted, decision.note):
+        if before is not None and before.instances == wanted:
             return
         told = Told(at=now, had=self.ready, wanted=wanted, by=decision.by, line=decision.line())
         self.told.appendleft(told)

@@ -94,7 +94,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         """What was seen, forecast, needed and decided, in one line."""
         how = f"{self.method} at {100 * self.quantile:.3g} %" if self.method != "none" else "no history yet"
         parts = [
-            f"{self.rate:.4g} requests/s (burst {self.burst:.2g})",
+            f"{self.rate:.4g}/s (burst {self.burst:.2g})",
             f"up to {self.forecast:.4g} expected ({how})",
             f"{self.capacity:.4g} needed at {self.carries:.4g} an instance",
             f"{self.instances} instance{'s' if self.instances != 1 else ''} by {self.by}",

@@ -149,7 +149,8 @@ class Crew:
         self._running.remove(running)
         instance = running.instance
         lost = ran.lost
-        if instance in self._leaving:
+        left = instance in self._leaving
+        if left:
             self._leave(instance)
             lost = None
         elif lost is None:
@@ -161,6 +162,8 @@ class Crew:
         self._done(running.entries, running.started, ran)
         if lost is not None:  # after its requests are back in the queue, or a drain would miss them
             self._ended(instance, lost)
+        elif left:  # those that remain may all be down
+            self._changed()
 
     def expire(self, now: float) -> None:
         """Answers nobody; ends processes that hang."""

@@ -76,6 +76,10 @@ class Inventory:
         """It serves, but its files would not load again: it must not be unloaded to make room."""
         self._stuck.add(model)
 
+    def stays(self, model: str) -> bool:
+        """Whether it must not be unloaded: it is kept, or would not load again."""
+        return model in self._rules.keep or model in self._stuck
+
     def came(self, live: Live, order: Load, book: Book, grown: int | None, now: float) -> Live:
         """A version serves from now on; the same, knowing its size."""
         if not order.spec.steps:
@@ -190,5 +194,5 @@ class Inventory:
             used=max([since, *(one.book.last or 0.0 for one in loaded)]) if idle else now,
             idle=idle,
             load_seconds=sum(live.state.load_seconds for live in lives),
-            kept=model in self._rules.keep or model in self._stuck,
+            kept=self.stays(model),
         )

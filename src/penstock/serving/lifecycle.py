@@ -147,13 +147,18 @@ class Lifecycle:
         return self._residency.room()
 
     def park(self, model: str, why: str) -> None:
-        """Unload a model that is not needed until a request asks for it; not while a version is on trial."""
-        if self._catalog.peek(model) is not None and not self._catalog.divided(model):
+        """Unload a model that is not needed until a request asks for it.
+
+        Not while a version is on trial, nor one that is kept, or whose files would not load again.
+        """
+        if self._catalog.peek(model) is None or self._catalog.divided(model):
+            return
+        if not self._residency.inventory.stays(model):
             self._residency.park(model, why)
 
     def unpark(self, model: str) -> None:
-        """Load a cold model before it is asked for."""
-        if self._residency.holds(model):
+        """Load a cold model before it is asked for, where there is room without anybody going."""
+        if self._residency.holds(model) and self._residency.has_room(model):
             self._residency.nudge(model)
 
     def retry(self, model: str, version: str) -> None:

@@ -1,6 +1,5 @@
 """Sessions of one version that are open, one for each instance, and one more or less of them."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from msgspec import Struct
 
 from penstock.core.errors import one_line
 from penstock.core.ports import Session
+from penstock.serving.loading import aside
 from penstock.serving.warmup import Warm
 
 log = logging.getLogger("penstock.serving")
@@ -37,7 +37,7 @@ class Opened(Struct, frozen=True, eq=False):
         """One instance less; its session is closed where it was its own."""
         self.sessions.remove(session)
         if self.another is not None:
-            await asyncio.to_thread(close, session)
+            await aside(close, session)
 
     def close(self) -> None:
         """Blocks; processes end side by side, as each may take a while."""

@@ -17,6 +17,7 @@ from penstock.core.importing import find
 from penstock.core.ports import Apart, Engine, Place, Restartable, Session
 from penstock.core.spec import Isolation, ModelSpec
 from penstock.engines import ENGINES, FILES, usual
+from penstock.serving.loading import aside
 from penstock.serving.opened import Opened, close
 from penstock.serving.synthesize import prepare
 from penstock.serving.warmup import SURE, Warm, choose_layout, warm
@@ -111,7 +112,7 @@ async def open_sessions(
         concurrency=getattr(session, "concurrency", 0),
     )
     if wanted != threads and not _accelerated(session):
-        await asyncio.to_thread(close, session)
+        await aside(close, session)
         session, warmth = await first(count, wanted)
     if warmth.isolation == "inline":
         count = 1
@@ -137,7 +138,7 @@ async def _elsewhere(
         sure = {"": 1.0, place.kind: SURE}.get(before.beside, 1 / SURE)
         if warmth.samples and spec.isolation == "auto" and not place.worth(cast(Apart, session), sure):
             log.info("model %s stays on this machine: its batches run for less than the way takes", spec.name)
-            await asyncio.to_thread(close, session)
+            await aside(close, session)
             return None
     begin = _begin(spec, sized.instances.count, before)
     return await _more(opening, sized, session, warmth, path, begin)
@@ -191,7 +192,7 @@ async def _more(
         first.keep_to(places[0])
         for worker in workers:
             worker.warm_up = ready
-        await asyncio.gather(*(asyncio.to_thread(worker.warm) for worker in workers[1:]))
+        await asyncio.gather(*(aside(worker.warm) for worker in workers[1:]))
     except BaseException:
         await _close_all(first, tasks)
         raise
@@ -200,7 +201,7 @@ async def _more(
         worker = cast(Apart, await _one(opening, spec, at, (), path))
         worker.warm_up = ready
         try:
-            await asyncio.to_thread(worker.warm)
+            await aside(worker.warm)
         except BaseException:
             await _close_all(worker, [])
             raise
@@ -218,20 +219,20 @@ async def _close_all(first: Apart, tasks: Sequence[asyncio.Task[Session]]) -> No
     workers = [first, *(cast(Apart, session) for session in done)]
     for worker in workers:
         worker.kill()
-    await asyncio.gather(*(asyncio.to_thread(close, worker) for worker in workers))
+    await asyncio.gather(*(aside(close, worker) for worker in workers))
 
 
 async def _one(opening: Open, spec: ModelSpec, at: int, cores: tuple[int, ...], path: Path) -> Session:
     """Leaves nothing behind when it is cancelled, either."""
     leash = Leash()
-    work = asyncio.ensure_future(asyncio.to_thread(opening, spec, at, cores, leash.hold))
+    work = asyncio.ensure_future(aside(opening, spec, at, cores, leash.hold))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         leash.drop()
         await asyncio.wait([work])
         if not work.cancelled() and work.exception() is None:
-            await asyncio.to_thread(close, work.result())
+            await aside(close, work.result())
         raise
     except PenstockError:
         raise
@@ -301,7 +302,7 @@ async def _limited(
     work: asyncio.Future[Warm] | None = None
     try:
         async with turn:
-            work = asyncio.ensure_future(asyncio.to_thread(_unless_it_exits, warming))
+            work = asyncio.ensure_future(aside(_unless_it_exits, warming))
             async with asyncio.timeout(spec.instances.start_s if kill else None):
                 return await asyncio.shield(work)
     except BaseException as error:
@@ -309,7 +310,7 @@ async def _limited(
             kill()
         if work is not None:
             await asyncio.gather(work, return_exceptions=True)
-        await asyncio.to_thread(close, session)
+        await aside(close, session)
         if isinstance(error, InstanceLost):
             raise LoadFailed(f"its process ended at the warm-up: {error}") from None
         if isinstance(error, TimeoutError) and kill is not None:

@@ -186,6 +186,13 @@ class Residency:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def has_room(self, model: str) -> bool:
+        """Whether a cold model can be loaded without anybody going, and nobody waits for it yet."""
+        if any(waited == model for waited, _ in self._waiting.lines()):
+            return False
+        residents = self.inventory.residents(monotonic())
+        return not self.limited or memory.fits(self.inventory.need(model), residents, self._rules)
+
     def room(self) -> float:
         """Bytes that may be taken for more instances."""
         free = machine.free_memory() * machine.SHARE or inf
@@ -238,11 +245,12 @@ class Residency:
             await self._waiting.wait(model, waiter)
         finally:
             self._changed.set()
-            self._swaps.waited(model, monotonic() - began)
+            if rows:
+                self._swaps.waited(model, monotonic() - began)
 
     def nudge(self, model: str) -> None:
         """Load a cold model although no request waits for it."""
-        task = asyncio.create_task(self.wait(model, 1, monotonic() + _MINUTE))
+        task = asyncio.create_task(self.wait(model, 0, monotonic() + _MINUTE))
         self._tasks.add(task)
         task.add_done_callback(self._nudged)
 

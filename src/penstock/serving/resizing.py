@@ -13,6 +13,9 @@ from penstock.serving.opened import Opened
 
 log = logging.getLogger("penstock.serving")
 
+AT_ONCE = 8
+"""Instances of one version that load at the same time."""
+
 
 class Resizing:
     """Lives on the event loop; running batches are never disturbed.
@@ -30,6 +33,7 @@ class Resizing:
         self._opened = opened
         self._starting: list[asyncio.Task[None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
+        self._wanted = 1
         self._failures = 0
         self._rest = 0.0
         self._closed = False
@@ -66,17 +70,23 @@ class Resizing:
         """
         if self._closed:
             return
-        count = max(1, min(count, self.most))
+        self._wanted = count = max(1, min(count, self.most))
         more = count - self.ready - self.starting
         for _ in range(min(-more, self.starting)):
-            self._starting.pop().cancel()
+            task = self._starting.pop()
+            task.cancel()
+            self._keep(task)
             more += 1
         for _ in range(-more):
-            task = asyncio.create_task(self._shrink())
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._keep(asyncio.create_task(self._shrink()))
         if monotonic() >= self._rest:
+            more = min(more, AT_ONCE - self.starting)
             self._starting.extend(asyncio.create_task(self._grow()) for _ in range(more))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Until it has given back what it holds."""
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def _grow(self) -> None:
         began = monotonic()
@@ -95,6 +105,8 @@ class Resizing:
         if not self.shared:
             self.took(took)
         log.info("%s: an instance more, after %.2f s; there are %d", self._name, took, self.ready)
+        if self.ready + self.starting < self._wanted:
+            self.want(self._wanted)
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

@@ -14,6 +14,7 @@ from penstock.repository.watch import Load
 from penstock.serving.bringup import bring_up
 from penstock.serving.catalog import Catalog, Live
 from penstock.serving.footprint import Growth
+from penstock.serving.loading import aside
 from penstock.serving.opening import Before, Ground
 from penstock.serving.pipeline.supply import Supply
 from penstock.serving.residency import Residency
@@ -158,7 +159,7 @@ class Staging:
             await live.resizing.settled()
         live.executor.close()
         with self._growth.over():
-            await asyncio.to_thread(live.close)
+            await aside(live.close)
         self._ledger.forget(live.state.name, live.state.version)
         if not double:
             self._ledger.events.note(live.state.name, live.state.version, "unloaded")
