@@ -1,8 +1,8 @@
 """Make the catalogue of machine prices from the pricing file that the package apache-libcloud carries.
 
-    pip download --no-deps -d /tmp/a apache-libcloud
-    pip download --no-deps -d /tmp/b apache-libcloud==3.2.0
-    python scripts/make_prices.py /tmp/a/*.whl /tmp/b/*.whl
+    pip download --no-deps -d wheels/new apache-libcloud
+    pip download --no-deps -d wheels/old apache-libcloud==3.2.0
+    python scripts/make_prices.py wheels/new/*.whl wheels/old/*.whl
 
 The first is read for prices; those after it, older ones, only for dates: a vendor's table is as old as the
 oldest file that has the same.  Each is a wheel, the folder of an installed package, or the file itself.
