@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock, Timer
+from threading import Lock
 from weakref import ReferenceType, ref
 
 import numpy as np
@@ -19,6 +19,7 @@ from penstock.workers import messages
 from penstock.workers.messages import Channel, Grow, Grown, Open, Opened, Ran, Refused, Run
 from penstock.workers.process import Process
 from penstock.workers.segment import Block, Joined, Segment, join, room, view
+from penstock.workers.warming import warm
 
 SLOTS = 4
 """Answers of one worker that may still be on their way to clients while it computes the next."""
@@ -99,15 +100,7 @@ class Worker:
 
     def warm(self) -> None:
         """Calls ``warm_up``; a process that is not done with it within ``start_s`` is ended."""
-        if self.warm_up is None:
-            return
-        limit = Timer(self._patience, self.kill)
-        limit.daemon = True
-        limit.start()
-        try:
-            self.warm_up(self)
-        finally:
-            limit.cancel()
+        warm(self, self._patience)
 
     def keep_to(self, cores: Sequence[int]) -> None:
         """From now on, and after a restart; its threads so far are moved there."""

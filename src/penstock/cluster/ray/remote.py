@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from statistics import median
-from threading import Lock, Timer
+from threading import Lock
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -22,6 +22,7 @@ from penstock.core.ports import Restartable
 from penstock.core.spec import ModelSpec, Signature
 from penstock.core.types import Tensors
 from penstock.workers.messages import Refused
+from penstock.workers.warming import warm
 from penstock.workers.worker import error_of, import_path
 
 log = logging.getLogger("penstock.cluster")
@@ -160,15 +161,7 @@ class Remote:
 
     def warm(self) -> None:
         """Calls ``warm_up``; an actor that is not done with it within ``start_s`` is ended."""
-        if self.warm_up is None:
-            return
-        limit = Timer(self._spec.instances.start_s, self.kill)
-        limit.daemon = True
-        limit.start()
-        try:
-            self.warm_up(self)
-        finally:
-            limit.cancel()
+        warm(self, self._spec.instances.start_s)
 
     def keep_to(self, cores: Sequence[int]) -> None:
         """The node has given it cores; those of this machine are no business of its."""
