@@ -193,9 +193,13 @@ def test_what_was_seen_and_decided_outlives_the_server(serve, tmp_path):
     [
         ("count = 2\nmax = 3", "", "count is for a number that stays, min and max for one that follows"),
         ("min = 3\nmax = 2", "", "instances.min is 3 and max 2; min must be at most max"),
-        ("max = 2", 'schedule = [{cron = "0 8 * *", min = 2}]', "has 4 fields; cron has five: minute, hour"),
-        ("max = 2", 'schedule = [{cron = "0 25 * * *", min = 2}]', "is no cron: bad hour"),
-        ("max = 2", 'schedule = [{cron = "0 0 31 2 *", min = 2}]', "is no cron: bad day-of-month"),
+        (
+            "max = 2",
+            'schedule = [{cron = "0 8 * *", min = 2}]',
+            "has 4 fields; a cron line has five: minute, hour",
+        ),
+        ("max = 2", 'schedule = [{cron = "0 25 * * *", min = 2}]', "is no cron: Bad hour"),
+        ("max = 2", 'schedule = [{cron = "0 0 31 2 *", min = 2}]', "is no cron: Bad day-of-month"),
         ("max = 2", 'schedule = [{cron = "0 8 * * *", min = 3}]', "schedule.min is 3, and instances.max 2"),
         ("", 'schedule = [{cron = "0 8 * * *", min = 3}]', "needs a number of instances that moves"),
         ("max = 2", "budget = 1.5", "scaling.budget"),

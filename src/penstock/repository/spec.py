@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.core import resources
-from penstock.core.cron import check as check_cron
+from penstock.core import cron, resources
 from penstock.core.errors import BadSetting
 from penstock.core.schema import convert
 from penstock.core.sizes import size
@@ -134,7 +133,8 @@ def _check_instances(spec: ModelSpec, where: Path) -> None:
     if most is not None and least > most:
         raise BadSetting(f"{where}: instances.min is {least} and max {most}; min must be at most max")
     for each in spec.scaling.schedule:
-        check_cron(each.cron, f"{where}: scaling.schedule.cron")
+        if fault := cron.fault(each.cron):
+            raise BadSetting(f"{where}: scaling.schedule.cron: {fault}")
         if not instances.moves:
             raise BadSetting(
                 f"{where}: scaling.schedule needs a number of instances that moves: set instances.max"

@@ -7,22 +7,16 @@ from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSim
 
+from penstock.core import cron
 from penstock.scaling.types import Schedule
 
 
 def check(schedule: Schedule) -> None:
     """Raises ValueError, with what is wrong, for one that can not be."""
-    if len(schedule.cron.split()) != 5:
-        raise ValueError(
-            f'schedule "{schedule.cron}" has {len(schedule.cron.split())} fields; a cron line has five: '
-            "minute, hour, day of the month, month, day of the week"
-        )
-    try:
-        CronSim(schedule.cron, datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise ValueError(f'schedule "{schedule.cron}": {error}') from error
+    if fault := cron.fault(schedule.cron):
+        raise ValueError(f"schedule {fault}")
     if schedule.least < 0 or schedule.for_s <= 0:
         raise ValueError(f'schedule "{schedule.cron}": least must be 0 or more, for_s over 0')
 
