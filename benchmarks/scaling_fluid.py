@@ -8,7 +8,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from benchmarks.scaling_traces import STEPS, Floats, Trace
-from penstock.scaling.bounds import changes
+from penstock.serving.resizing import changes
 
 TICK = 10
 """Seconds."""

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from penstock.scaling import staffing
-from penstock.scaling.bounds import changes, clamp
+from penstock.scaling.bounds import clamp
 from penstock.scaling.decide import Memory, decide, due, refit
 from penstock.scaling.feedback import Feedback
 from penstock.scaling.forecast.conformal import FIRST, TAUS
 from penstock.scaling.series import DAY, Series
 from penstock.scaling.types import Schedule, Seen, Terms
+from penstock.serving.resizing import changes
 from tests.scaling.stage import START, course, restored, seen, series, spread
 
 MANY = Terms(most=1000)

@@ -1,21 +1,10 @@
 """What is wrapped around a wish for instances: its bounds, and patience before there are fewer."""
 
-from typing import NamedTuple
-
 PROMPT = 10.0
 """Seconds of start-up up to which half the patience does, since what was given up is soon back."""
 
 Wishes = tuple[tuple[float, int], ...]
 """When so many were wanted; later ones are lower."""
-
-
-class Changes(NamedTuple):
-    """What to do so that there are as many as wanted."""
-
-    start: int
-    cancel: int
-    """Instances still on their way."""
-    drain: int
 
 
 def clamp(wanted: int, least: int, most: int) -> int:
@@ -31,12 +20,3 @@ def held(wishes: Wishes, now: float, wanted: int, hold_s: float) -> tuple[int, W
 
 def patience(hold_s: float, startup_s: float) -> float:
     return hold_s / 2 if startup_s <= PROMPT else hold_s
-
-
-def changes(ready: int, starting: int, wanted: int) -> Changes:
-    """Those still starting go first: they answer nobody."""
-    more = wanted - ready - starting
-    if more >= 0:
-        return Changes(more, 0, 0)
-    cancel = min(starting, -more)
-    return Changes(0, cancel, -more - cancel)

@@ -1,5 +1,9 @@
 """What an instance of one version carries: reckoned from learned run times, corrected by what happened."""
 
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
 from penstock.core.ports import BatchPolicy
 from penstock.metering.book import Book
 from penstock.scaling.capacity import Capacity, Happened, capacity, corrected
@@ -23,7 +27,8 @@ class Carrying:
         learned = getattr(policy, "profile", None)
         self._own = not isinstance(learned, Profile)
         self._profile = learned if isinstance(learned, Profile) else _profile(live)
-        self._sizes: dict[int, tuple[int, float]] = {}
+        self._sizes: Mapping[int, tuple[int, float]] | None = None
+        """Of the book as it was last; None: it was not seen yet."""
         self._factor = 1.0
         self.known: Capacity | None = None
         """None before the first run."""
@@ -37,20 +42,21 @@ class Carrying:
         if self._live.state.isolation == "inline":  # the loop does nothing else meanwhile
             seconds = [run + rows * LOOP for rows, run in enumerate(seconds)]
         found = capacity(seconds, profile.spread, self.target_s)
-        self.known = corrected_by(found, self._factor)
+        carries, alone = found.carries * self._factor, found.alone * self._factor
+        self.known = replace(found, carries=carries, alone=alone, factor=self._factor)
         return self.known
 
     def fed(self, book: Book) -> None:
         """What ran since the last call, where the policy learns no run times itself."""
         if not self._own:
             return
-        for rows, (count, seconds) in book.sizes.items():
-            before = self._sizes.get(rows, (0, 0.0))
-            fresh = count - before[0]
-            if fresh > 0 and self._sizes:
-                for _ in range(min(fresh, LEARNED)):
-                    self._profile.learn(rows, (seconds - before[1]) / fresh)
-        self._sizes = dict(book.sizes) or {0: (0, 0.0)}
+        before, self._sizes = self._sizes, dict(book.sizes)
+        if before is None:
+            return
+        for rows, (count, seconds) in self._sizes.items():
+            runs, spent = before.get(rows, (0, 0.0))
+            for _ in range(min(count - runs, LEARNED)):
+                self._profile.learn(rows, (seconds - spent) / (count - runs))
 
     def learn(self, happened: Happened) -> None:
         """From what missed the target under load."""
@@ -63,13 +69,6 @@ class Carrying:
         """The target in seconds, or what stands for one where there is none."""
         target = self._live.state.spec.target.p99_ms / 1e3
         return target or max(PATIENCE_S, RUNS * self._profile.seconds[1])
-
-
-def corrected_by(found: Capacity, factor: float) -> Capacity:
-    """The same, times a correction that was learned before."""
-    return Capacity(
-        found.rows, found.run_s, found.carries * factor, found.wait_s, found.alone * factor, factor
-    )
 
 
 def _profile(live: Live) -> Profile:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from copy import deepcopy
 from functools import partial
 from time import monotonic, time
 from typing import TypeAlias
@@ -104,7 +105,8 @@ class Controller:
         looks: dict[str, Look] = {}
         others: list[Claim] = []
         loading = 0.0
-        for model, lives in self._moving():
+        moving = self._moving()
+        for model, lives in moving:
             try:
                 track = self.tracks.get(model) or await self._enter(model)
                 look = self._look(track, lives, now)
@@ -113,13 +115,13 @@ class Controller:
             except Exception:
                 log.exception("model %s: it could not be looked at; it stays as it is", model)
                 continue
-            claim = _claim(track, lives)
+            claim = look.claim if look is not None else _claim(track, lives)
             loading += claim.bytes * track.starting
             if look is None:
                 others.append(claim)
             else:
                 looks[model] = look
-        self._leave()
+        self._leave({model for model, _ in moving})
         if monotonic() - self._saved >= SAVE:
             self._saved = monotonic()
             saving = asyncio.create_task(self._save())
@@ -217,9 +219,8 @@ class Controller:
     def _started(self, track: Track, seconds: float) -> None:
         track.started(seconds, self._wall())
 
-    def _leave(self) -> None:
+    def _leave(self, there: Set[str]) -> None:
         """Let go of models that are no longer there, or whose number no longer moves."""
-        there = {model for model, _ in self._moving()}
         for model in [model for model in self.tracks if model not in there]:
             loading = any(state.name == model for state in self._models.states() if state.state == "LOADING")
             if not loading:
@@ -232,8 +233,8 @@ class Controller:
         """What takes milliseconds is done in a thread, before the decision asks for it."""
         memory = self._runner.memory.get(track.model, Memory())
         if due(look.seen, memory, look.terms):
-            copy = track.copied(look.seen)
-            memory = await asyncio.to_thread(refit, copy, memory, look.terms)
+            still = replace(look.seen, series=deepcopy(look.seen.series))  # the loop goes on counting
+            memory = await asyncio.to_thread(refit, still, memory, look.terms)
             self._runner.memory = {**self._runner.memory, track.model: memory}
 
     async def _save(self) -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
-from copy import deepcopy
 from math import ceil, floor
 
 from msgspec import Struct
@@ -60,7 +59,7 @@ class Track:
         """Part of the requests of the last hours that missed the target; None where there were none."""
         self.decision: Decision | None = None
         self.due = 0.0
-        """When it is decided upon next (Unix seconds)."""
+        """When it is decided upon next (monotonic seconds)."""
         self.told: deque[Told] = deque(maxlen=TOLD)
         """The newest first."""
         self.needs = Needs()
@@ -206,13 +205,6 @@ class Track:
             tick_s=self._tick_s,
             feedback=scaling.feedback,
             schedules=tuple(Schedule(each.cron, each.min, each.for_s) for each in scaling.schedule),
-        )
-
-    def copied(self, seen: Seen) -> Seen:
-        """The same with a series of its own, for another thread."""
-        return Seen(
-            **{name: getattr(seen, name) for name in Seen.__struct_fields__}
-            | {"series": deepcopy(seen.series)}
         )
 
     # -- what is remembered --------------------------------------------------------------------------

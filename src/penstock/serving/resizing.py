@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
+from typing import NamedTuple
 
 from penstock.core.errors import PenstockError, one_line
 from penstock.core.ports import Session
@@ -15,6 +16,24 @@ log = logging.getLogger("penstock.serving")
 
 AT_ONCE = 8
 """Instances of one version that load at the same time."""
+
+
+class Changes(NamedTuple):
+    """What to do so that there are as many as wanted."""
+
+    start: int
+    cancel: int
+    """Instances still on their way."""
+    drain: int
+
+
+def changes(ready: int, starting: int, wanted: int) -> Changes:
+    """Those still starting go first: they answer nobody."""
+    more = wanted - ready - starting
+    if more >= 0:
+        return Changes(more, 0, 0)
+    cancel = min(starting, -more)
+    return Changes(0, cancel, -more - cancel)
 
 
 class Resizing:
@@ -71,17 +90,16 @@ class Resizing:
         if self._closed:
             return
         self._wanted = count = max(1, min(count, self.most))
-        more = count - self.ready - self.starting
-        for _ in range(min(-more, self.starting)):
+        start, cancel, drain = changes(self.ready, self.starting, count)
+        for _ in range(cancel):
             task = self._starting.pop()
             task.cancel()
             self._keep(task)
-            more += 1
-        for _ in range(-more):
+        for _ in range(drain):
             self._keep(asyncio.create_task(self._shrink()))
         if monotonic() >= self._rest:
-            more = min(more, AT_ONCE - self.starting)
-            self._starting.extend(asyncio.create_task(self._grow()) for _ in range(more))
+            start = min(start, AT_ONCE - self.starting)
+            self._starting.extend(asyncio.create_task(self._grow()) for _ in range(start))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         """Until it has given back what it holds."""
