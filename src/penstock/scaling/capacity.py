@@ -36,10 +36,6 @@ class Capacity(Struct, frozen=True):
     factor: float = 1.0
     """By how much what happened corrected ``carries`` and ``alone``."""
 
-    @property
-    def utilisation(self) -> float:
-        return self.alone / self.carries if self.carries else 0.0
-
 
 def capacity(
     seconds: Sequence[float], spread: Sequence[float], target_s: float, rows: float = 1.0, most: int = 0
